@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Test programs.  Each tests/{unit,kapi}/*.c is one TAP program linked against everything but main().
+
+TEST_PROGS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*.c tests/kapi/*.c))
+# Helpers and targets that run inside other roots: plain libc programs, built static.
+TEST_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/tools/*.c tests/victim/*.c))
+
+tests-build: $(TEST_PROGS) $(TEST_TOOLS)
+
+$(TEST_PROGS:=.o): CPPFLAGS += -I. -Itests
+
+$(TEST_PROGS): $(O)/%: $(O)/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
+
+$(TEST_TOOLS): $(O)/%: %.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(WARN) $(CPPFLAGS) -I. -Itests -O2 -g -static -MMD -MP -MF $@.d -o $@ $< -lpthread
+
+-include $(TEST_PROGS:=.d) $(TEST_TOOLS:=.d)
+.PHONY: tests-build
