@@ -12,7 +12,7 @@
  * first counts the nodes that it can need, allocates them, and then edits with steps that cannot
  * fail.  Who needs how many:
  *
- *	insert	one, none when the new piece continues a neighbour
+ *	insert	one (given back when the piece continues a neighbour)
  *	carve	one when the range lies strictly inside an extent (one extent becomes two), else
  *		none: an extent that is cut at one end keeps its node
  *	remap	as a carve at the destination, and one for each end of the source range that cuts
@@ -306,7 +306,6 @@ bool extent_next(const struct extent_tree *tree, struct taddr addr, struct exten
 int64_t extent_carve(struct extent_tree *tree, struct range range)
 {
 	struct extent *spare = NULL;
-	uint64_t gone;
 
 	if (range.start.v >= range.end.v)
 		return 0;
@@ -315,9 +314,7 @@ int64_t extent_carve(struct extent_tree *tree, struct range range)
 		if (!spare)
 			return -ENOMEM;
 	}
-	gone = extent_take(tree, range, &spare);
-	free(spare);
-	return gone;
+	return extent_take(tree, range, &spare);
 }
 
 /* Take the nodes of @from out of @tree, shift them by @shift, and put them back. */
