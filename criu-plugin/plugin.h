@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * plugin: what the files of the plugin share.
+ *
+ * Everything here is hidden: criu is linked so that plugins see its symbols, and one of the same
+ * name would take the place of ours.
+ */
+#ifndef PLUGIN_H
+#define PLUGIN_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#pragma GCC visibility push(hidden)
+
+/* Where criu restore connects to, in its work directory. */
+#define PLUGIN_SOCKET "lazy-pages.socket"
+/* Name of the pager's program. */
+#define PLUGIN_PAGER "uffd-relocate"
+
+/* plugin_error - one line, without its newline, to criu's log (stderr if there is none). */
+void plugin_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* plugin_info - as plugin_error(), seen from criu -v3 on; nowhere if criu has no log for us. */
+void plugin_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+enum settings_lazy {
+	SETTINGS_LAZY_AUTO,
+	SETTINGS_LAZY_YES,
+	SETTINGS_LAZY_NO,
+};
+
+struct settings {
+	enum settings_lazy lazy;
+	bool drain;
+	unsigned int verbosity;
+	char pager[PATH_MAX];	/* absolute; "" = look for it */
+	char log[PATH_MAX];	/* relative to the work directory; "" = none */
+	char rate[32];		/* as the pager's option takes it; "" = its default */
+	char drain_cpu[8];	/* likewise */
+	bool lazy_bad;		/* the first error leaves it open whether lazy pages are wanted */
+	char error[PATH_MAX + 256]; /* the first error, one line; "" = none */
+};
+
+/*
+ * settings_load - read the settings file, then the environment, which has the last word.
+ * What cannot be read keeps its default and leaves a line in @set->error; nothing is printed, for
+ * a restore without lazy pages has no use for it.
+ */
+void settings_load(struct settings *set);
+
+/*
+ * wanted_lazy - was criu asked for --lazy-pages, by its command line or its configuration files?
+ * See wanted.c for what can be known.
+ */
+bool wanted_lazy(void);
+
+/*
+ * spawn_pager - execute @path, not as a child of ours.
+ * @argv:      as for execve(2).
+ * @listen_fd: becomes descriptor SPAWN_LISTEN_FD.
+ * @image_fd:  becomes descriptor SPAWN_IMAGE_FD.
+ * 0, 1 and 2 are /dev/null, all others are closed.
+ * Return: 0 and *@pid once the program runs, or -errno; -ENOENT, -EACCES, -ENOEXEC and such are
+ * execve's own.
+ */
+int spawn_pager(const char *path, char *const argv[], int listen_fd, int image_fd, pid_t *pid);
+
+#define SPAWN_LISTEN_FD 3
+#define SPAWN_IMAGE_FD 4
+
+#pragma GCC visibility pop
+
+#endif

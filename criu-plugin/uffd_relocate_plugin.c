@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * uffd_relocate_plugin: makes `criu restore --lazy-pages` one command.
+ *
+ * Theory of operation
+ * -------------------
+ * criu calls init() in its main process, in the work directory, before it makes any task and
+ * before it connects to lazy-pages.socket there.  So that is where the socket is made, and the
+ * pager is started with it already listening: criu's connection waits in the queue while the
+ * pager still loads, and nobody waits for the pager.
+ *
+ * Whoever serves that socket already is left alone.  One must not find out by connecting: `criu
+ * lazy-pages` takes a single connection.  A connect(2) from a socket of another type tells as
+ * much and takes none: the kernel looks the file's owner up first and refuses the type then
+ * (EPROTOTYPE), or finds that nobody owns the file any more (ECONNREFUSED).  The look-up is by
+ * the file, so it works from any network namespace.
+ *
+ * After the start no copy of the socket is kept: a pager that dies before criu connects makes
+ * criu's connect fail, and the restore with it.  The pager is told criu's pid and ends when criu
+ * ends without having handed over a task.
+ *
+ * A hook is not needed yet, and none is registered: criu goes on to the next plugin, as it would
+ * after -ENOTSUP.
+ *
+ * Built against the plugin API 0.2.0 with ten hooks (criu 3.17.1), which newer criu accepts.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <criu/criu-plugin.h>
+
+#include "plugin.h"
+
+#define PLUGIN_NAME "uffd-relocate"
+#define PLUGIN_BACKLOG 10
+#define PLUGIN_ARGS_MAX 24
+
+/* criu's numbers for its log levels. */
+#define PLUGIN_LOG_ERROR 1
+#define PLUGIN_LOG_INFO 3
+
+/* Both come from criu itself; weak, so that the plugin can be looked at without criu. */
+extern void print_on_level(unsigned int level, const char *fmt, ...) __attribute__((weak));
+extern int criu_get_image_dir(void) __attribute__((weak));
+
+void plugin_error(const char *fmt, ...)
+{
+	char text[PATH_MAX + 512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (print_on_level)
+		print_on_level(PLUGIN_LOG_ERROR, "Error (" PLUGIN_NAME "): %s\n", text);
+	else
+		fprintf(stderr, PLUGIN_NAME ": plugin: %s\n", text);
+}
+
+void plugin_info(const char *fmt, ...)
+{
+	char text[PATH_MAX + 512];
+	va_list ap;
+
+	if (!print_on_level)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	print_on_level(PLUGIN_LOG_INFO, PLUGIN_NAME ": %s\n", text);
+}
+
+static const struct sockaddr_un plugin_addr = { .sun_family = AF_UNIX, .sun_path = PLUGIN_SOCKET };
+
+/*
+ * Is somebody bound to the socket's file?
+ * Return: 1 yes; 0 no, and the file is gone; -errno, logged.
+ */
+static int plugin_is_served(void)
+{
+	struct stat st;
+	int fd, err;
+
+	if (lstat(PLUGIN_SOCKET, &st)) {
+		if (errno == ENOENT)
+			return 0;
+		err = errno;
+		plugin_error(PLUGIN_SOCKET ": %s", strerror(err));
+		return -err;
+	}
+	if (!S_ISSOCK(st.st_mode)) {
+		plugin_error(PLUGIN_SOCKET " in the work directory is not a socket: remove it");
+		return -EEXIST;
+	}
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		err = errno;
+		plugin_error("no socket: %s", strerror(err));
+		return -err;
+	}
+	err = connect(fd, (const struct sockaddr *)&plugin_addr, sizeof(plugin_addr)) ? errno : 0;
+	close(fd);
+	if (!err || err == EPROTOTYPE)
+		return 1;
+	if (err == ENOENT)
+		return 0;
+	if (err == ECONNREFUSED && (!unlink(PLUGIN_SOCKET) || errno == ENOENT))
+		return 0;
+	if (err == ECONNREFUSED)
+		err = errno;
+	plugin_error(PLUGIN_SOCKET ": %s", strerror(err));
+	return -err;
+}
+
+/* Return: a listening socket, or -errno, logged. */
+static int plugin_listen(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
+
+	/* The file gets the socket's mode: nobody else connects, not even for a moment. */
+	if (fd >= 0 && !fchmod(fd, 0600) &&
+	    !bind(fd, (const struct sockaddr *)&plugin_addr, sizeof(plugin_addr)) &&
+	    !listen(fd, PLUGIN_BACKLOG))
+		return fd;
+	err = errno;
+	plugin_error("cannot listen on " PLUGIN_SOCKET ": %s", strerror(err));
+	if (fd >= 0)
+		close(fd);
+	return -err;
+}
+
+static bool plugin_can_exec(const char *path)
+{
+	struct stat st;
+
+	return !access(path, X_OK) && !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
+/* The pager in the directory of our own .so: how it is found in a build tree. */
+static bool plugin_find_beside(char *path)
+{
+	char own[PATH_MAX];
+	Dl_info info;
+	char *slash;
+
+	if (!dladdr(&plugin_addr, &info) || !info.dli_fname || !realpath(info.dli_fname, own))
+		return false;
+	slash = strrchr(own, '/');
+	*slash = '\0';
+	return snprintf(path, PATH_MAX, "%s/" PLUGIN_PAGER, own) < PATH_MAX &&
+	       plugin_can_exec(path);
+}
+
+static bool plugin_find_in_path(char *path)
+{
+	const char *dir = getenv("PATH");
+
+	for (; dir && *dir; dir += strspn(dir, ":")) {
+		int len = strcspn(dir, ":");
+
+		if (*dir == '/' &&
+		    snprintf(path, PATH_MAX, "%.*s/" PLUGIN_PAGER, len, dir) < PATH_MAX &&
+		    plugin_can_exec(path))
+			return true;
+		dir += len;
+	}
+	return false;
+}
+
+/* @path: PATH_MAX bytes. Return: 0 or -ENOENT, logged. */
+static int plugin_find_pager(const struct settings *set, char *path)
+{
+	if (*set->pager) {
+		strcpy(path, set->pager);
+		return 0;
+	}
+	if (plugin_find_beside(path))
+		return 0;
+	strcpy(path, UFFD_RELOCATE_BINDIR "/" PLUGIN_PAGER);
+	if (plugin_can_exec(path) || plugin_find_in_path(path))
+		return 0;
+	plugin_error("no pager: " PLUGIN_PAGER " is neither beside the plugin nor in "
+		     UFFD_RELOCATE_BINDIR " nor in $PATH; install it, or name it with a line "
+		     "\"pager = PATH\" in the settings");
+	return -ENOENT;
+}
+
+static int plugin_start(const struct settings *set)
+{
+	char path[PATH_MAX], images[32], listening[12], criu[12], verbosity[8];
+	const char *argv[PLUGIN_ARGS_MAX];
+	int fd, image_fd, err, n = 0;
+	pid_t pid;
+
+	image_fd = criu_get_image_dir ? criu_get_image_dir() : -1;
+	if (image_fd < 0) {
+		plugin_error("criu gives no image directory");
+		return -EBADF;
+	}
+	err = plugin_find_pager(set, path);
+	if (err)
+		return err;
+	fd = plugin_listen();
+	if (fd < 0)
+		return fd;
+
+	/* The image directory goes by descriptor: its path may be out of reach, or another's. */
+	snprintf(images, sizeof(images), "/proc/self/fd/%d", SPAWN_IMAGE_FD);
+	snprintf(listening, sizeof(listening), "%d", SPAWN_LISTEN_FD);
+	snprintf(criu, sizeof(criu), "%d", (int)getpid());
+	snprintf(verbosity, sizeof(verbosity), "-v%u", set->verbosity);
+	argv[n++] = path;
+	argv[n++] = "lazy-pages";
+	argv[n++] = "-D";
+	argv[n++] = images;
+	argv[n++] = "-W";
+	argv[n++] = ".";
+	argv[n++] = "--listen-fd";
+	argv[n++] = listening;
+	argv[n++] = "--criu-pid";
+	argv[n++] = criu;
+	argv[n++] = verbosity;
+	if (*set->log) {
+		argv[n++] = "-o";
+		argv[n++] = set->log;
+	}
+	if (!set->drain)
+		argv[n++] = "--no-drain";
+	if (*set->rate) {
+		argv[n++] = "--rate";
+		argv[n++] = set->rate;
+	}
+	if (*set->drain_cpu) {
+		argv[n++] = "--drain-cpu";
+		argv[n++] = set->drain_cpu;
+	}
+	argv[n] = NULL;
+
+	err = spawn_pager(path, (char *const *)argv, fd, image_fd, &pid);
+	close(fd);
+	if (err) {
+		unlink(PLUGIN_SOCKET);
+		plugin_error("cannot start the pager %s: %s; install it, or name it with a line "
+			     "\"pager = PATH\" in the settings", path, strerror(-err));
+		return err;
+	}
+	plugin_info("pager %s started, pid %d", path, (int)pid);
+	return 0;
+}
+
+static int plugin_init(int stage)
+{
+	struct settings set;
+	int served;
+
+	if (stage != CR_PLUGIN_STAGE__RESTORE)
+		return 0;
+	settings_load(&set);
+	if (!set.lazy_bad && (set.lazy == SETTINGS_LAZY_NO ||
+			      (set.lazy == SETTINGS_LAZY_AUTO && !wanted_lazy())))
+		return 0;
+	if (*set.error) {
+		plugin_error("%s", set.error);
+		return -EINVAL;
+	}
+	served = plugin_is_served();
+	if (served < 0)
+		return served;
+	if (served) {
+		plugin_info(PLUGIN_SOCKET " is served already: no pager started");
+		return 0;
+	}
+	return plugin_start(&set);
+}
+
+/* The pager follows criu by itself; nothing is held here. */
+static void plugin_exit(int stage, int ret)
+{
+	(void)stage;
+	(void)ret;
+}
+
+CR_PLUGIN_REGISTER(PLUGIN_NAME, plugin_init, plugin_exit)
