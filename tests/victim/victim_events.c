@@ -57,6 +57,7 @@ struct region {
 	uint64_t npages;
 	uint64_t *keys;		/* one per page, room for twice as many */
 	uint64_t stride;	/* above 1: only pages next to multiples of it are looked at */
+	bool wipe;		/* MADV_WIPEONFORK */
 };
 
 static struct region regions[MAX_REGIONS];
@@ -306,6 +307,27 @@ static uint64_t fork_check(const struct region *r, uint64_t first, uint64_t coun
 	return status != 0;
 }
 
+/* Are these pages all there, as memory that may be read and written? */
+static bool plain(const struct region *r, uint64_t first, uint64_t count)
+{
+	for (uint64_t i = first; i < first + count; i++)
+		if (r->keys[i] != KEY_ZERO && !(r->keys[i] & KEY_PATTERN))
+			return false;
+	return true;
+}
+
+/* Away and back, page by page: one page never lies in two VMAs, whatever happened before. */
+static void move_there_and_back(struct region *r, uint64_t first, uint64_t count)
+{
+	char *away = reserve(count), *at = r->at + first * PAGE;
+
+	for (uint64_t i = 0; i < count; i++)
+		move_pages_to(at + i * PAGE, away + i * PAGE, 1, 0);
+	for (uint64_t i = 0; i < count; i++)
+		move_pages_to(away + i * PAGE, at + i * PAGE, 1, 0);
+	munmap(away - PAGE, (count + 2) * PAGE);
+}
+
 static uint64_t churn(uint64_t seed, uint64_t n)
 {
 	uint64_t bad = 0, x = seed << 32;
@@ -313,15 +335,13 @@ static uint64_t churn(uint64_t seed, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t rnd = mix64(++x), first, count;
 		struct region *r = &regions[rnd % nregions];
-		char *away;
 
 		rnd = mix64(++x);
-		count = 1 + rnd % 48;
-		if (r->stride > 1 || r->npages <= count)
+		count = 8 + rnd % 40;
+		if (r->stride > 1 || r->npages <= count || r->wipe)
 			continue;
 		first = (rnd >> 8) % (r->npages - count);
-		if (r->keys[first] == KEY_ABSENT ||
-		    r->keys[first + count - 1] == KEY_ABSENT)
+		if (!plain(r, first, count))
 			continue;
 		bad += check(r, first, 1);
 		switch ((rnd >> 40) % 12) {
@@ -334,10 +354,7 @@ static uint64_t churn(uint64_t seed, uint64_t n)
 			discard_rewrite(r, first, count);
 			break;
 		case 3:
-			away = reserve(count);
-			move_pages_to(r->at + first * PAGE, away, count, 0);
-			move_pages_to(away, r->at + first * PAGE, count, 0);
-			munmap(away - PAGE, (count + 2) * PAGE);
+			move_there_and_back(r, first, count % 8 + 1);
 			break;
 		case 4:
 			bad += fork_check(r, first, count);
@@ -461,6 +478,7 @@ static bool do_region(const char *cmd, const char *args)
 		resize(r, r->npages - count);
 	} else if (!strcmp(cmd, "wipeonfork")) {
 		advise(r, 0, r->npages, MADV_WIPEONFORK);
+		r->wipe = true;
 		answer("wipeonfork");
 		return true;
 	} else if (!strcmp(cmd, "wiped")) {
