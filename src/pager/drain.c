@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * drain: the thread that brings in what nobody has asked for yet.
+ *
+ * Theory of operation
+ * -------------------
+ * Sessions take turns, one batch each.  A batch is what is owed from the session's cursor on, at
+ * most DRAIN_BYTES or DRAIN_PIECES, all of it in one window of one source:
+ *
+ *	1. look    under the gate: note the pieces
+ *	2. fetch   gate open: make their bytes present in the window's mapping; this may wait for a
+ *	           device, and nobody waits for us
+ *	3. place   under the gate: each piece that is still owed, at the same place in the source,
+ *	           is copied straight from the mapping
+ *	4. verify  the source must still be what it was, before and after: a mapping of a file that
+ *	           shrank reads as zeros in its last page
+ *
+ * The cursor follows the faults: each new fault moves it to the block of the page that was
+ * touched.  When it comes to the end of what is owed it goes back to the start.
+ *
+ * The bound on CPU and the rate limit are sleeps between batches, with no gate held.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "pager/internal.h"
+#include "util/log.h"
+
+#define DRAIN_BYTES AROUND_BYTES
+#define DRAIN_PIECES 16
+#define DRAIN_BACKOFF_US 200
+#define DRAIN_NOMEM_US 10000
+/* A child whose process is not known yet may hold guard pages that we could not see. */
+#define DRAIN_UNKNOWN_US 2000000
+
+struct drain_batch {
+	struct extent_view piece[DRAIN_PIECES];
+	unsigned int n;
+	uint64_t from, to;	/* of the source, bytes */
+};
+
+/* Rate and CPU limits. */
+struct drain_pace {
+	uint64_t start_us;
+	uint64_t bytes;
+	uint64_t busy_us;
+};
+
+void pager_kick_drain(struct pager *p)
+{
+	pthread_mutex_lock(&p->drain_lock);
+	p->drain_work = true;
+	pthread_cond_signal(&p->drain_cond);
+	pthread_mutex_unlock(&p->drain_lock);
+}
+
+/* Step 1. Gate held. Return: whether there is anything. */
+static bool drain_look(struct session *s, struct drain_batch *b)
+{
+	unsigned int seq = s->hint_seq;
+	uint64_t left = DRAIN_BYTES;
+	struct extent_view v;
+
+	b->n = 0;
+	if (seq != s->hint_seen) {
+		s->hint_seen = seq;
+		s->cursor = s->hint_addr & ~(DRAIN_BYTES - 1ull);
+	}
+	for (uint64_t at = s->cursor; b->n < DRAIN_PIECES && left; at = v.at.end.v) {
+		if (!extent_next(s->owed, taddr(at), &v)) {
+			if (b->n || !s->cursor)
+				break;
+			/* Round again from the start. */
+			s->cursor = 0;
+			v.at.end = taddr(0);
+			continue;
+		}
+		/* Whole blocks, so that later batches start on one. */
+		uint64_t block_end = (v.at.start.v | (DRAIN_BYTES - 1)) + 1;
+
+		if (v.at.end.v > block_end)
+			v.at.end = taddr(block_end);
+		if (range_len(v.at) > left)
+			v.at.end = taddr(v.at.start.v + left);
+		if (!b->n) {
+			b->from = v.offset;
+		} else if (v.source != b->piece[0].source || v.offset < b->from ||
+			   v.offset + range_len(v.at) - b->from > DRAIN_BYTES) {
+			break;
+		}
+		b->piece[b->n++] = v;
+		b->to = v.offset + range_len(v.at);
+		left -= range_len(v.at);
+	}
+	return b->n;
+}
+
+/* What a placement's outcome means for the batch. Return: go on with the next piece? */
+static bool drain_outcome(struct pager *p, struct session *s, const struct extent_view *v,
+			  struct place_report r)
+{
+	struct range done = range_make(v->at.start.v, v->at.start.v + r.done);
+	struct range next = range_make(done.end.v, done.end.v + p->page_size);
+
+	if (r.done)
+		session_placed(p, s, done, &s->n->copied_drain_bytes);
+	switch (r.why) {
+	case PLACE_DONE:
+		return true;
+	case PLACE_ALREADY:
+		session_placed(p, s, next, &s->n->copied_drain_bytes);
+		return false;
+	case PLACE_NOWHERE:
+		/* No VMA of ours and no event to tell of it: see doc/decisions.md. */
+		log_debug("session %u: %#llx is registered no more", s->slot,
+			  (unsigned long long)next.start.v);
+		if (session_forget(s, next))
+			session_kill(p, s, "out of memory");
+		return false;
+	case PLACE_EVENT:
+#ifdef MUTANT_eagain_fatal
+		session_kill(p, s, "EAGAIN");
+#endif
+		s->backoff_until_us = pager_now_us() + DRAIN_BACKOFF_US;
+		return false;
+	case PLACE_NOMEM:
+		s->backoff_until_us = pager_now_us() + DRAIN_NOMEM_US;
+		return false;
+	case PLACE_EXITED:
+		s->ending = true;
+		s->backoff_until_us = pager_now_us() + DRAIN_NOMEM_US;
+		pager_kick(p->fault_kick);
+		return false;
+	default:
+		log_err("session %u: cannot place %llu bytes at %#llx: %s", s->slot,
+			(unsigned long long)range_len(v->at), (unsigned long long)v->at.start.v,
+			strerror(-r.error));
+		session_kill(p, s, r.why == PLACE_LOST ? "its pages file is lost" :
+							 "a page could not be placed");
+		return false;
+	}
+}
+
+/* Step 3. Gate held. Return: bytes placed. */
+static uint64_t drain_place(struct pager *p, struct session *s, const struct drain_batch *b,
+			    const char *bytes)
+{
+	uint64_t before = s->n->pending_bytes;
+	struct range span = range_make(b->piece[0].at.start.v, b->piece[b->n - 1].at.end.v);
+	bool narrow = range_len(span) <= 4 * DRAIN_BYTES;
+
+	/* One look at the page table serves all pieces that lie near each other. */
+	if (s->owed && narrow)
+		session_skip_guards(p, s, span);
+	for (unsigned int i = 0; s->owed && i < b->n; i++) {
+		const struct extent_view *want = &b->piece[i];
+		struct extent_view v;
+
+		if (!narrow)
+			session_skip_guards(p, s, want->at);
+		/* Owed still, and by the same bytes?  Faults and events may have come between. */
+		if (!extent_next(s->owed, want->at.start, &v) || v.source != want->source)
+			continue;
+		v.at = range_cut(v.at, want->at);
+		if (!range_len(v.at) ||
+		    v.offset - want->offset != v.at.start.v - want->at.start.v)
+			continue;
+#ifdef MUTANT_no_gate
+		gate_unlock(&s->gate);
+#endif
+		phase_reach("drain-place");
+		struct place_report r = place_copy(s->uffd, v.at.start,
+						   bytes + (v.offset - b->from), range_len(v.at),
+						   p->page_size);
+#ifdef MUTANT_no_gate
+		gate_lock(&s->gate);
+		if (!s->owed)
+			return 0;
+#endif
+		phase_reach("drain-placed");
+		if (!drain_outcome(p, s, &v, r))
+			break;
+	}
+	uint64_t after = s->n->pending_bytes;
+
+	return before > after ? before - after : 0;
+}
+
+static void drain_lost(struct pager *p, struct session *s, uint32_t source, int error)
+{
+	log_err("%s: %s", image_source_get(p->images, source)->name,
+		error == -ESTALE ? "changed or shrank while it was being restored from" :
+				   strerror(-error));
+	session_kill(p, s, "its pages file is lost");
+}
+
+/* Give back what will not be asked for again. */
+static void drain_punch(struct pager *p, struct session *s, const struct drain_batch *b)
+{
+	for (unsigned int i = 0; i < b->n && !s->no_dedup && !p->adopted; i++) {
+		const struct extent_view *v = &b->piece[i];
+		struct extent_view left;
+		bool owed;
+
+		gate_lock(&s->gate);
+		owed = !s->owed || (extent_next(s->owed, v->at.start, &left) &&
+				    range_overlaps(left.at, v->at));
+		gate_unlock(&s->gate);
+		if (owed)
+			continue;
+		int ret = source_punch(p->sources[v->source], v->offset, range_len(v->at));
+
+		if (ret)
+			log_debug("auto-dedup: %s", strerror(-ret));
+	}
+}
+
+/* One batch of one session. Return: bytes placed. */
+static uint64_t drain_turn(struct pager *p, struct session *s)
+{
+	struct drain_batch b;
+	struct source *src;
+	const void *bytes;
+	uint64_t placed = 0;
+	bool any;
+	int ret;
+
+	gate_lock(&s->gate);
+	any = s->owed && !s->shm->reason[0] && drain_look(s, &b);
+	gate_unlock(&s->gate);
+	if (!any)
+		return 0;
+	src = p->sources[b.piece[0].source];
+	ret = source_window(src, b.from, b.to - b.from, &bytes);
+	if (!ret)
+		ret = source_verify(src);
+	if (!ret) {
+		gate_lock(&s->gate);
+		placed = drain_place(p, s, &b, bytes);
+		gate_unlock(&s->gate);
+		ret = source_verify(src);
+	}
+	if (ret)
+		drain_lost(p, s, b.piece[0].source, ret);
+	else if (p->opts->auto_dedup)
+		drain_punch(p, s, &b);
+	return placed;
+}
+
+/* May the drain work on it now? */
+static bool drain_ready(struct pager *p, struct session *s, uint64_t now)
+{
+	if (s->backoff_until_us > now || s->shm->reason[0] || !s->n->pending_bytes)
+		return false;
+	return !p->has_guards || s->pagemap_fd >= 0 || now - s->born_us > DRAIN_UNKNOWN_US;
+}
+
+/* The next session in turn, with a reference; NULL when none is ready. */
+static struct session *drain_pick(struct pager *p, struct session *last, bool *wait)
+{
+	uint64_t now = pager_now_us();
+	struct session *s, *pick = NULL, *first = NULL;
+	bool past = !last;
+
+	*wait = false;
+	pthread_mutex_lock(&p->sessions_lock);
+	TAILQ_FOREACH(s, &p->sessions, link) {
+		bool ready = drain_ready(p, s, now);
+
+		*wait |= !ready && s->n->pending_bytes;
+		if (ready && past) {
+			pick = s;
+			break;
+		}
+		if (ready && !first)
+			first = s;
+		past |= s == last;
+	}
+	if (!pick)
+		pick = first;
+	if (pick)
+		session_get(pick);
+	pthread_mutex_unlock(&p->sessions_lock);
+	return pick;
+}
+
+static void drain_sleep(struct pager *p, uint64_t us)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_nsec += us % 1000000 * 1000;
+	ts.tv_sec += us / 1000000 + ts.tv_nsec / 1000000000;
+	ts.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&p->drain_lock);
+	if (!p->drain_work && !p->stop)
+		pthread_cond_timedwait(&p->drain_cond, &p->drain_lock, &ts);
+	p->drain_work = false;
+	pthread_mutex_unlock(&p->drain_lock);
+}
+
+/* Sleep off what the limits ask for; the finish flag lifts them. */
+static void drain_limit(struct pager *p, struct drain_pace *pace, uint64_t busy_us, uint64_t bytes)
+{
+	uint64_t now = pager_now_us(), want = 0, cpu = 0;
+
+	pace->bytes += bytes;
+	pace->busy_us += busy_us;
+	if (p->st->finish)
+		return;
+	if (p->opts->rate_bytes_per_s)
+		want = pace->bytes * 1000000 / p->opts->rate_bytes_per_s;
+	if (p->opts->drain_cpu_percent && p->opts->drain_cpu_percent < 100)
+		cpu = pace->busy_us * 100 / p->opts->drain_cpu_percent;
+	want = want > cpu ? want : cpu;
+	if (pace->start_us + want > now + 1000)
+		drain_sleep(p, pace->start_us + want - now);
+	/* Time without work is not saved up for later. */
+	if (now > pace->start_us + want + 1000000)
+		*pace = (struct drain_pace){ .start_us = now };
+}
+
+void *drain_thread(void *arg)
+{
+	struct pager *p = arg;
+	struct drain_pace pace = { .start_us = pager_now_us() };
+	struct session *last = NULL;
+	bool limited = p->opts->rate_bytes_per_s || p->opts->drain_cpu_percent < 100;
+	bool started = false;
+
+	while (!p->stop) {
+		bool wait = false;
+		struct session *s = NULL;
+
+		if (p->st->restored && (p->opts->drain || p->st->finish))
+			s = drain_pick(p, last, &wait);
+		if (!s) {
+			drain_sleep(p, wait ? DRAIN_BACKOFF_US : 1000000);
+			continue;
+		}
+		if (!started)
+			phase_reach("drain-start");
+		started = true;
+		last = s;
+		if (!limited) {
+			drain_turn(p, s);
+		} else {
+			uint64_t t0 = pager_now_us();
+			uint64_t bytes = drain_turn(p, s);
+
+			drain_limit(p, &pace, pager_now_us() - t0, bytes);
+		}
+		session_put(s);
+	}
+	return NULL;
+}

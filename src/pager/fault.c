@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * fault: the thread that answers faults.
+ *
+ * Theory of operation
+ * -------------------
+ * One thread waits on all uffds.  For a readable one it takes the session's gate and, in one hold,
+ *
+ *	reads all messages into the journal,
+ *	applies the events among them, in the order of the kernel,
+ *	answers the faults.
+ *
+ * The kernel hands out faults before events, so events go first whatever the order in the batch: a
+ * fault then meets the extents as they are.  An answer is one of
+ *
+ *	owed, bytes at hand	COPY of the page (and, when faults come fast, of its neighbours up
+ *				to 64 KiB, after the page itself has woken its waiter)
+ *	owed, bytes cold	the urgent thread reads them; this thread never waits for a device
+ *	owed nothing		ZEROPAGE; EEXIST means that a page stands there: wake
+ *
+ * EAGAIN from a placement means that the target is in the middle of an event that cannot be read
+ * yet, or that it has not yet noticed that we read it.  Such faults are deferred and tried again
+ * after the next read or, at the latest, after RETRY_US; meanwhile other sessions are served.
+ *
+ * The thread also ends sessions, since it alone reads uffds: when nothing is owed, or when the
+ * address space is gone (asked once a second, and whenever a placement says so).
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "kapi/uffd.h"
+#include "pager/internal.h"
+#include "util/log.h"
+
+#define RETRY_US 50
+#define TICK_MS 1000
+#define TICK_KILL_MS 20
+/* Faults within this time that turn placing of neighbours on. */
+#define RATE_WINDOW_US 1000
+#define RATE_AROUND 24
+
+void pager_kick(int eventfd)
+{
+	uint64_t one = 1;
+
+	/* Fails only when the counter is full, and then it is readable. */
+	if (write(eventfd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void fault_rate(struct session *s, uint64_t now)
+{
+	if (now - s->rate_start_us < RATE_WINDOW_US) {
+		s->rate_count++;
+		return;
+	}
+	s->around = now - s->rate_start_us < 2 * RATE_WINDOW_US && s->rate_count >= RATE_AROUND;
+	s->rate_start_us = now;
+	s->rate_count = 1;
+}
+
+static void fault_source_lost(struct pager *p, struct session *s, uint32_t source, int error)
+{
+	const struct image_source *is = image_source_get(p->images, source);
+	char why[sizeof(s->shm->reason)];
+
+	log_err("%s: %s", is->name,
+		error == -ESTALE ? "changed or shrank while it was being restored from" :
+				   strerror(-error));
+	snprintf(why, sizeof(why), "its pages file is lost (%s)", strerror(-error));
+	session_kill(p, s, why);
+}
+
+/* Place what follows and precedes a page that was just placed, within its 64 KiB block. */
+static void fault_around(struct pager *p, struct session *s, struct taddr page, char *buf)
+{
+	struct range block = range_make(page.v & ~(AROUND_BYTES - 1ull),
+					(page.v & ~(AROUND_BYTES - 1ull)) + AROUND_BYTES);
+	struct extent_view v;
+
+	session_skip_guards(p, s, block);
+	for (struct taddr at = block.start; extent_next(s->owed, at, &v); at = v.at.end) {
+		v.at = range_cut(v.at, block);
+		if (!range_len(v.at))
+			return;
+		if (source_fetch(p->sources[v.source], v.offset, buf, range_len(v.at), true))
+			return;
+		struct place_report r =
+			place_copy(s->uffd, v.at.start, buf, range_len(v.at), p->page_size);
+		uint64_t done = r.done + (r.why == PLACE_ALREADY ? p->page_size : 0);
+
+		if (done)
+			session_placed(p, s, range_make(v.at.start.v, v.at.start.v + done),
+				       &s->n->copied_around_bytes);
+		if (r.why != PLACE_DONE)
+			return;
+	}
+}
+
+enum fault_answer {
+	FAULT_ANSWERED,
+	FAULT_DEFER,	/* try again later */
+	FAULT_PASSED,	/* the urgent thread has it */
+	FAULT_OVER,	/* the address space is gone or about to be killed */
+};
+
+static enum fault_answer fault_verdict(enum place_why why)
+{
+	switch (why) {
+	case PLACE_DONE:
+	case PLACE_ALREADY:
+	case PLACE_NOWHERE:
+		return FAULT_ANSWERED;
+	case PLACE_EVENT:
+	case PLACE_NOMEM:
+		return FAULT_DEFER;
+	default:
+		return FAULT_OVER;
+	}
+}
+
+enum place_why fault_place_page(struct pager *p, struct session *s, struct extent_view v,
+				const void *buf)
+{
+	struct range page = range_make(v.at.start.v, v.at.start.v + p->page_size);
+
+	phase_reach("fault-place");
+	struct place_report r = place_copy(s->uffd, page.start, buf, p->page_size, p->page_size);
+
+	switch (r.why) {
+	case PLACE_DONE:
+		session_placed(p, s, page, &s->n->copied_fault_bytes);
+		phase_reach("fault-placed");
+		break;
+	case PLACE_ALREADY:
+		place_wake(s->uffd, page);
+		session_placed(p, s, page, &s->n->copied_fault_bytes);
+		break;
+	case PLACE_NOWHERE:
+		/* The VMA went away, or is not registered yet: the thread looks again. */
+		place_wake(s->uffd, page);
+		break;
+	case PLACE_EXITED:
+		s->ending = true;
+		break;
+	case PLACE_FAILED:
+	case PLACE_LOST:
+		log_err("session %u: cannot place a page at %#llx: %s", s->slot,
+			(unsigned long long)page.start.v, strerror(-r.error));
+		session_kill(p, s, "a page could not be placed");
+		break;
+	default:
+		break;
+	}
+#ifdef MUTANT_eagain_fatal
+	if (r.why == PLACE_EVENT)
+		session_kill(p, s, "EAGAIN");
+#endif
+	return r.why;
+}
+
+static enum fault_answer fault_answer(struct pager *p, struct session *s, struct waiting_fault f)
+{
+	static char buf[AROUND_BYTES];
+	struct extent_view v;
+	enum place_why why;
+	int ret;
+
+	if (s->shm->reason[0])
+		return FAULT_OVER;
+	if (!extent_lookup(s->owed, f.addr, &v)) {
+		why = session_place_zero(p, s, f.addr);
+		if (why == PLACE_EXITED)
+			s->ending = true;
+		return fault_verdict(why);
+	}
+	v.offset += f.addr.v - v.at.start.v;
+	v.at.start = f.addr;
+	ret = source_fetch(p->sources[v.source], v.offset, buf, p->page_size, true);
+	if (ret == -EAGAIN)
+		return urgent_push(s, f) ? FAULT_DEFER : FAULT_PASSED;
+	if (ret) {
+		fault_source_lost(p, s, v.source, ret);
+		return FAULT_OVER;
+	}
+	why = fault_place_page(p, s, v, buf);
+	if (why == PLACE_DONE) {
+		s->hint_addr = f.addr.v;
+		s->hint_seq++;
+		if (s->around)
+			fault_around(p, s, f.addr, buf);
+	}
+	return fault_verdict(why);
+}
+
+static void fault_serve(struct pager *p, struct session *s, struct waiting_fault f)
+{
+	switch (fault_answer(p, s, f)) {
+	case FAULT_ANSWERED:
+	case FAULT_OVER:
+		session_wait_end(s, f.since_us, pager_now_us());
+		break;
+	case FAULT_PASSED:
+		break;
+	case FAULT_DEFER:
+		if (s->ndeferred < SESSION_DEFER_MAX) {
+			s->deferred[s->ndeferred++] = f;
+			break;
+		}
+		/* No room: the wake makes the kernel send it again. */
+		place_wake(s->uffd, range_make(f.addr.v, f.addr.v + p->page_size));
+		session_wait_end(s, f.since_us, pager_now_us());
+	}
+}
+
+/* One read of one session and all that follows from it. Return: messages read, or -errno. */
+static int fault_batch(struct pager *p, struct session *s)
+{
+	struct waiting_fault again[SESSION_DEFER_MAX];
+	unsigned int nagain, keep = 0;
+	struct uffd_msg *msgs;
+	uint64_t seq, now;
+	int n, ret = 0;
+
+	phase_reach("before-read");
+	gate_lock_urgent(&s->gate);
+	n = journal_read(p, s, &msgs, &seq);
+	for (int i = 0; i < n; i++) {
+		if (msgs[i].event == UFFD_EVENT_PAGEFAULT)
+			continue;
+		keep = i + 1;
+		if (!ret)
+			ret = session_apply(p, s, &msgs[i], seq + i);
+		phase_reach("event-applied");
+	}
+	if (ret) {
+		log_err("session %u: an event could not be applied: %s", s->slot, strerror(-ret));
+		session_kill(p, s, "an event could not be applied");
+	}
+	now = pager_now_us();
+	nagain = s->ndeferred;
+	memcpy(again, s->deferred, nagain * sizeof(again[0]));
+	s->ndeferred = 0;
+	for (unsigned int i = 0; i < nagain; i++)
+		fault_serve(p, s, again[i]);
+	for (int i = 0; i < n; i++) {
+		if (msgs[i].event != UFFD_EVENT_PAGEFAULT)
+			continue;
+		s->n->faults++;
+		fault_rate(s, now);
+		session_wait_begin(s, now);
+		fault_serve(p, s, (struct waiting_fault){
+				pager_page(p, msgs[i].arg.pagefault.address), now });
+	}
+	gate_unlock(&s->gate);
+	if (n < 0) {
+		log_err("session %u: cannot read its uffd: %s", s->slot, strerror(-n));
+		session_kill(p, s, "its userfaultfd cannot be read");
+	}
+	ret = journal_keep(p, keep);
+	if (ret) {
+		session_kill(p, s, "the event log is full");
+		return ret;
+	}
+	return n;
+}
+
+/* Is it over?  Only looked at when something said that it may be, and on ticks. */
+static bool fault_ended(struct pager *p, struct session *s)
+{
+	struct extent_view v = { .at = range_make(1 << 20, 2 << 20) };
+	bool empty;
+
+	s->ending = false;
+	gate_lock_urgent(&s->gate);
+	empty = !extent_next(s->owed, taddr(0), &v) && !s->waiting;
+	gate_unlock(&s->gate);
+	if (uffd_mm_gone(s->uffd, v.at.start.v, p->page_size)) {
+		session_end(p, s, s->shm->reason[0] ? SESSION_KILLED : SESSION_GONE);
+		return true;
+	}
+	if (empty && p->st->restored && !s->shm->reason[0]) {
+		session_end(p, s, SESSION_DONE);
+		return true;
+	}
+	return false;
+}
+
+/* Sessions whose state asks for a look; all of them on a tick. Return: anything being killed? */
+static bool fault_look(struct pager *p, bool all)
+{
+	struct session *s, *next;
+	bool killing = false;
+
+	/* This thread alone takes sessions off the list; others only add at its tail. */
+	pthread_mutex_lock(&p->sessions_lock);
+	s = TAILQ_FIRST(&p->sessions);
+	pthread_mutex_unlock(&p->sessions_lock);
+	for (; s; s = next) {
+		pthread_mutex_lock(&p->sessions_lock);
+		next = TAILQ_NEXT(s, link);
+		pthread_mutex_unlock(&p->sessions_lock);
+		bool kill = s->shm->reason[0];
+
+		if ((all || kill || s->ending) && fault_ended(p, s))
+			continue;
+		killing |= kill;
+	}
+	return killing;
+}
+
+static bool fault_deferred(struct pager *p)
+{
+	struct session *s;
+	bool any = false;
+
+	pthread_mutex_lock(&p->sessions_lock);
+	TAILQ_FOREACH(s, &p->sessions, link)
+		any |= s->ndeferred > 0;
+	pthread_mutex_unlock(&p->sessions_lock);
+	return any;
+}
+
+static void fault_retry(struct pager *p)
+{
+	struct session *s, *next;
+
+	pthread_mutex_lock(&p->sessions_lock);
+	s = TAILQ_FIRST(&p->sessions);
+	pthread_mutex_unlock(&p->sessions_lock);
+	for (; s; s = next) {
+		if (s->ndeferred)
+			fault_batch(p, s);
+		pthread_mutex_lock(&p->sessions_lock);
+		next = TAILQ_NEXT(s, link);
+		pthread_mutex_unlock(&p->sessions_lock);
+	}
+}
+
+void *fault_thread(void *arg)
+{
+	struct pager *p = arg;
+	struct epoll_event ev[64];
+	bool deferred = false, killing = false;
+	uint64_t tick_us = pager_now_us();
+
+	while (!p->stop) {
+		struct timespec ts = { .tv_sec = 0, .tv_nsec = RETRY_US * 1000 };
+
+		if (!deferred) {
+			unsigned int ms = killing ? TICK_KILL_MS : TICK_MS;
+
+			ts.tv_sec = ms / 1000;
+			ts.tv_nsec = ms % 1000 * 1000000;
+		}
+		int n = epoll_pwait2(p->fault_epfd, ev, 64, &ts, NULL);
+		bool look = false;
+
+		for (int i = 0; i < n; i++) {
+			struct session *s = ev[i].data.ptr;
+			uint64_t drop;
+
+			if (!s) {
+				look = true;
+				if (read(p->fault_kick, &drop, sizeof(drop)) < 0)
+					continue;
+				continue;
+			}
+			if (ev[i].events & EPOLLIN)
+				fault_batch(p, s);
+			else
+				s->ending = true; /* EPOLLERR alone */
+			look |= s->ending;
+		}
+		if (deferred)
+			fault_retry(p);
+		deferred = fault_deferred(p);
+		uint64_t now = pager_now_us();
+		bool tick = now - tick_us >= (killing ? TICK_KILL_MS : TICK_MS) * 1000u;
+
+		if (tick)
+			tick_us = now;
+		if (tick || look)
+			killing = fault_look(p, tick);
+	}
+	return NULL;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * keeper: the second holder of every uffd.
+ *
+ * Theory of operation
+ * -------------------
+ * When the last descriptor of a userfaultfd is closed the kernel gives the target zeros for all
+ * that is missing.  So two processes hold the uffds of a restore: the keeper, which does nothing
+ * that could fail, and the pager, which does everything.  They share one descriptor table
+ * (CLONE_FILES): a uffd that the pager receives, or that a FORK event brings, is the keeper's in
+ * the same instant.  Neither ever executes another program, since exec would unshare the table.
+ *
+ *	the pager dies		waitpid() tells; a new one is cloned, finds the shared state and
+ *				goes on (see state.h); the targets were blocked meanwhile
+ *	the keeper dies		its pidfd tells the pager, whose threads come to rest; what is left
+ *				of it is a process with one thread, and that becomes the keeper and
+ *				clones a pager
+ *	both at once		the kernel closes the table: zeros.  Nothing outside the targets can
+ *				help; each has its own session and, where permitted, is out of the
+ *				OOM killer's sight
+ *
+ * The keeper is the process that the caller waits for and whose pid is in the pidfile, so a
+ * replaced pager is no failure to anyone.
+ *
+ * A pager that cannot go on from what its predecessor left (PAGER_HOPELESS), or one that dies
+ * again and again without placing a page, leaves one thing to do: end the targets, by name, before
+ * their uffds close.  A target that cannot be ended keeps its keeper for ever: blocked, not wrong.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kapi/proc.h"
+#include "kapi/uffd.h"
+#include "pager/internal.h"
+#include "pager/keeper.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+/* Deaths in a row without a page placed after which we give up. */
+#define KEEPER_DEATHS_MAX 20
+#define KEEPER_POLL_US 20000
+
+int keeper_pidfile(const char *path, bool first)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d", getpid());
+	cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (first ? O_EXCL : O_TRUNC),
+				 0600);
+	int ret = fd < 0 ? -errno : fd_write_full(fd, text, n);
+
+	if (ret)
+		log_err("pidfile %s: %s", path, strerror(-ret));
+	return ret;
+}
+
+static void keeper_doze(uint64_t us)
+{
+	struct timespec ts = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/* End every target that is still owed something. Return: 1, the exit status. */
+static int keeper_end_targets(struct state *st, const char *why)
+{
+	uint32_t left;
+	bool said = false;
+
+	st->failed = 1;
+	do {
+		left = 0;
+		for (uint32_t i = 0; i < st->nslots; i++) {
+			struct session_slot *slot = &st->session[i];
+
+			if (!state_slot_is(slot, SESSION_OPEN))
+				continue;
+			if (uffd_mm_gone(slot->uffd, 1 << 20, sysconf(_SC_PAGESIZE))) {
+				atomic_store(&slot->state, SESSION_KILLED);
+				continue;
+			}
+			left++;
+			if (slot->pidfd < 0)
+				continue;
+			if (!said)
+				log_err("killing process %d (image pid %d): %s", slot->pid,
+					slot->vpid, slot->reason[0] ? slot->reason : why);
+			if (!slot->reason[0])
+				snprintf(slot->reason, sizeof(slot->reason), "%s", why);
+			if (proc_pidfd_kill(slot->pidfd, SIGKILL))
+				continue;
+		}
+		said = true;
+		if (left)
+			keeper_doze(KEEPER_POLL_US);
+	} while (left);
+	return 1;
+}
+
+/* Wait for the pager's end. Return: its wait status. */
+static int keeper_wait(struct state *st, pid_t pager)
+{
+	sigset_t set;
+	int status;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	for (;;) {
+		pid_t got = waitpid(pager, &status, WNOHANG);
+
+		if (got == pager)
+			return status;
+		int sig = sigtimedwait(&set, NULL, &(struct timespec){ .tv_sec = 1 });
+
+		if (sig == SIGTERM || sig == SIGINT) {
+			if (!st->finish)
+				log_info("signal %d: bringing in what is left, then ending", sig);
+			st->finish = 1;
+		}
+	}
+}
+
+/* Is somebody else taking over by hand? */
+static bool keeper_superseded(const struct state *st)
+{
+	return st->handover && st->handover != (uint32_t)getpid();
+}
+
+/*
+ * --adopt by hand: once the other holds all descriptors ours must go, or an address space would
+ * stay registered with a uffd that nobody serves.  Our caller still waits for us.
+ * Return: exit status, or -1 when the other died before it had them all.
+ */
+static int keeper_stand_down(struct state *st)
+{
+	int pidfd = proc_pidfd_open(st->handover);
+
+	while (st->handed != st->handover && pidfd >= 0 && !proc_pidfd_exited(pidfd))
+		keeper_doze(KEEPER_POLL_US);
+	if (st->handed != st->handover) {
+		log_warn("process %u died while taking over", st->handover);
+		close(pidfd);
+		st->handover = 0;
+		return -1;
+	}
+	log_info("process %u has taken over", st->handover);
+	fdtable_close_all(pidfd);
+	while (pidfd >= 0 && !proc_pidfd_exited(pidfd))
+		keeper_doze(KEEPER_POLL_US);
+	return st->result < 0 ? 1 : st->result;
+}
+
+static void keeper_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	/* The pager inherits it: only SIGKILL ends a pager. */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* One keeper's life. Return: exit status, or PAGER_ORPHANED in a pager that must become one. */
+static int keeper_life(struct state *st, const struct pager_opts *opts, int state_fd)
+{
+	uint64_t progress = st->progress;
+	unsigned int deaths = 0;
+
+	st->keeper_pid = getpid();
+	if (st->keep_fd >= 0)
+		close(st->keep_fd);
+	st->keep_fd = proc_pidfd_open(getpid());
+	/* Listening again makes the socket name us, not a process that we are the daemon of. */
+	if (listen(st->control_fd, CONTROL_BACKLOG))
+		log_debug("control socket: %s", strerror(errno));
+	for (;;) {
+		st->incarnation++;
+		pid_t pid = proc_clone_files();
+
+		if (pid == 0) {
+			log_role("pager");
+			setsid();
+			st->pager_pid = getpid();
+			int ret = pager_run(st, opts, st->keep_fd, state_fd);
+
+			if (ret == PAGER_ORPHANED)
+				return ret;
+			_exit(ret);
+		}
+		if (pid < 0) {
+			log_err("cannot start a pager: %s", strerror(-pid));
+			if (++deaths > KEEPER_DEATHS_MAX)
+				return keeper_end_targets(st, "no pager can be started");
+			keeper_doze(KEEPER_POLL_US * deaths);
+			continue;
+		}
+		int status = keeper_wait(st, pid);
+
+		if (keeper_superseded(st)) {
+			int ret = keeper_stand_down(st);
+
+			if (ret >= 0)
+				return ret;
+			continue;
+		}
+		if (WIFEXITED(status) && WEXITSTATUS(status) <= 1)
+			return keeper_end_targets(st, "the pager gave up") & WEXITSTATUS(status);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == PAGER_HOPELESS)
+			return keeper_end_targets(st, "its restore could not be adopted");
+		log_warn("pager %d was ended by %s %d; starting another", pid,
+			 WIFSIGNALED(status) ? "signal" : "exit",
+			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+		deaths = st->progress == progress ? deaths + 1 : 0;
+		progress = st->progress;
+		if (deaths >= KEEPER_DEATHS_MAX)
+			return keeper_end_targets(st, "pagers die one after another");
+	}
+}
+
+int keeper_serve(struct state *st, const struct pager_opts *opts, int state_fd)
+{
+	int ret;
+
+	keeper_signals();
+	log_role("keeper");
+	/* Best effort, both: lowering the score needs CAP_SYS_RESOURCE. */
+	if (proc_protect_from_oom())
+		log_debug("the OOM killer may choose the keeper");
+	proc_raise_nofile();
+	while ((ret = keeper_life(st, opts, state_fd)) == PAGER_ORPHANED) {
+		log_warn("keeper %d is gone; taking its place", st->keeper_pid);
+		log_role("keeper");
+		if (opts->pidfile)
+			keeper_pidfile(opts->pidfile, false);
+	}
+	st->result = ret;
+	return ret;
+}

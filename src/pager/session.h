@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * session: one address space that is owed bytes.
+ *
+ * Theory of operation
+ * -------------------
+ * A session is {uffd, extents, gate} and a slot of the shared table for what must survive.
+ *
+ * Who touches what
+ *	fault thread	the only reader of the uffd; applies events; ends sessions
+ *	drain, urgent	look up and place, under the gate
+ *	control thread	opens sessions, finds out pids, reads counters
+ *
+ * Life: session_open() or session_adopt() (control thread), or a FORK event (fault thread);
+ * session_end() by the fault thread once nothing is owed and criu has said that all tasks are in
+ * place, or once the address space is gone.  The uffd is closed only there, after the slot says
+ * that the session is over: a successor closes what is over and keeps what is not.
+ *
+ * Extents under the gate; the list under pager->sessions_lock; a session is freed when its last
+ * reference goes (session_put).
+ */
+#ifndef PAGER_SESSION_H
+#define PAGER_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "core/extent.h"
+#include "pager/gate.h"
+#include "pager/state.h"
+#include "place/place.h"
+
+struct pager;
+
+/* A fault that could not be answered at once. */
+struct waiting_fault {
+	struct taddr addr;	/* page start */
+	uint64_t since_us;	/* when its message was read */
+};
+
+#define SESSION_WIPES_MAX 64
+#define SESSION_DEFER_MAX 256
+
+struct session {
+	TAILQ_ENTRY(session) link;
+	atomic_int refs;
+	uint32_t slot;			/* index in the shared table */
+	struct session_slot *shm;
+	struct session_counters *n;	/* in the slot; elsewhere while a log is replayed */
+	bool ghost;			/* ended before; replayed only for the sake of its children */
+	int uffd;
+	struct gate gate;
+
+	/* Under the gate. */
+	struct extent_tree *owed;	/* NULL once ended */
+	uint32_t waiting;		/* faults read and not answered */
+	uint64_t waiting_since_us;
+
+	/* WIPEONFORK ranges as last seen; fault thread (and opener before it is published). */
+	struct range wipe[SESSION_WIPES_MAX];
+	unsigned int nwipes;
+
+	/* Fault thread only. */
+	struct waiting_fault deferred[SESSION_DEFER_MAX];
+	unsigned int ndeferred;
+	uint64_t rate_start_us;
+	unsigned int rate_count;
+	bool around;			/* faults come so fast that neighbours are placed along */
+
+	/* Drain thread only. */
+	uint64_t cursor;
+	unsigned int hint_seen;
+	uint64_t backoff_until_us;
+
+	/* Fault thread tells drain where the target is. */
+	_Atomic uint64_t hint_addr;
+	atomic_uint hint_seq;
+
+	atomic_bool ending;		/* fault thread should look whether it is over */
+	atomic_bool no_dedup;		/* forked: bytes are wanted more than once */
+	_Atomic int pagemap_fd;		/* -1 until the pid is known */
+	uint64_t born_us;
+	unsigned int identify_tries;	/* control thread only */
+	pid_t guess;			/* control thread only; 0: none */
+	bool kill_logged;		/* control thread only */
+};
+
+TAILQ_HEAD(session_list, session);
+
+/*
+ * session_new - a session on table slot @slot, not yet published.
+ * @owed: its extents; belongs to the session from here on, also on failure.
+ * Return: the session with one reference, or NULL when memory is out.
+ */
+struct session *session_new(struct pager *p, uint32_t slot, struct extent_tree *owed);
+
+static inline struct session *session_get(struct session *s)
+{
+	s->refs++;
+	return s;
+}
+
+void session_put(struct session *s);
+
+/*
+ * session_publish - let fault and drain thread see it; takes over the caller's reference.
+ * While a log is replayed it is only put on the list; session_wake_up() does the rest.
+ * Return: 0, or -errno and the target is being killed.
+ */
+int session_publish(struct pager *p, struct session *s);
+/* session_wake_up - after a replay: drop the ghosts, watch the others, raise their faults again. */
+int session_wake_up(struct pager *p);
+
+/*
+ * session_load - read what the images owe to @vpid.
+ * Return: 0 and *@owed (and WIPEONFORK ranges in @wipe), or -errno, logged.
+ */
+int session_load(struct pager *p, uint32_t vpid, struct extent_tree **owed, struct range *wipe,
+		 unsigned int *nwipes);
+
+/*
+ * session_apply - carry out one event on the extents.  Gate held by the fault thread, or nobody
+ * else alive (replay).
+ * @seq: place of the event in the log, names a forked child.
+ * Return: 0 or -errno; -ENOMEM leaves the extents unchanged.
+ */
+int session_apply(struct pager *p, struct session *s, const struct uffd_msg *msg, uint64_t seq);
+
+/* session_forget - nothing in @at is owed any longer (no page will come). Gate held. */
+int session_forget(struct session *s, struct range at);
+
+/*
+ * session_placed - book @done bytes placed at @at.start. Gate held.
+ * @counter: which path did it.
+ */
+void session_placed(struct pager *p, struct session *s, struct range at, _Atomic uint64_t *counter);
+
+/*
+ * session_place_zero - answer a fault where nothing is owed. Gate held.
+ * Return: what place_zero() said; PLACE_ALREADY and PLACE_NOWHERE were woken.
+ */
+enum place_why session_place_zero(struct pager *p, struct session *s, struct taddr page);
+
+/* session_wait_begin/end - a fault begins or ends to wait. Gate held. */
+void session_wait_begin(struct session *s, uint64_t now_us);
+void session_wait_end(struct session *s, uint64_t since_us, uint64_t now_us);
+
+/*
+ * session_skip_guards - drop what lies under guard pages in @at from the extents. Gate held.
+ * A guard says that the target has discarded the bytes; COPY would delete it.
+ */
+void session_skip_guards(struct pager *p, struct session *s, struct range at);
+
+/*
+ * session_kill - its bytes are lost: end the target rather than let it read zeros.
+ * Any thread; @why is one line for a person.
+ */
+void session_kill(struct pager *p, struct session *s, const char *why);
+
+/* session_end - close the uffd and mark the slot. Fault thread only. */
+void session_end(struct pager *p, struct session *s, enum session_state how);
+
+#endif

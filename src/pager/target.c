@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * target: which process is behind a uffd.
+ *
+ * The kernel does not tell: a uffd names no process, and a FORK event carries no pid.  We need the
+ * pid for three things: to kill a target whose bytes are lost, to see guard pages in its pagemap,
+ * and to show it.  A wrong pid would be worse than none, so it is guessed and then proven:
+ *
+ *	guess	a task that criu sent: a descendant of criu restore (the socket names it) whose pid
+ *		in its innermost namespace is the one in the image; a forked child: a child of its
+ *		parent's process; else any process that came after us
+ *	proof	a page that is owed is placed through the uffd, and the pagemap entries of the
+ *		candidates are read before and after: the one whose page came is the one
+ *
+ * The proof is made once criu has said that all tasks are in place.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kapi/proc.h"
+#include "pager/internal.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define CANDIDATES_MAX 4096
+#define IDENTIFY_TRIES 20
+
+int target_read_wipes(pid_t pid, struct range *out, unsigned int max)
+{
+	char path[32], line[512];
+	unsigned long long start = 0, end = 0;
+	unsigned int n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long long a, b;
+
+		if (sscanf(line, "%llx-%llx ", &a, &b) == 2) {
+			start = a;
+			end = b;
+		} else if (!strncmp(line, "VmFlags:", 8) && strstr(line, " wf") && n < max) {
+			out[n++] = range_make(start, end);
+		}
+	}
+	fclose(f);
+	return n;
+}
+
+/* All descendants of @root with the given innermost pid; @root's siblings too (restore-sibling). */
+static int target_by_vpid(pid_t root, int vpid, pid_t *out, int max)
+{
+	static pid_t queue[CANDIDATES_MAX];
+	int n = 0, head = 0, tail = 0;
+
+	if (root <= 0)
+		return 0;
+	queue[tail++] = root;
+	pid_t parent = proc_ppid(root);
+
+	if (parent > 1) {
+		int got = proc_children(parent, queue + tail, CANDIDATES_MAX - tail);
+
+		tail += got > 0 ? got : 0;
+	}
+	while (head < tail) {
+		pid_t pid = queue[head++];
+		int got = proc_children(pid, queue + tail, CANDIDATES_MAX - tail);
+
+		tail += got > 0 ? got : 0;
+		if (pid != root && proc_nspid(pid) == vpid && n < max)
+			out[n++] = pid;
+	}
+	return n;
+}
+
+static int target_candidates(struct pager *p, struct session *s, pid_t *out, int max)
+{
+	int n = 0, got;
+
+	if (s->guess > 0 && s->identify_tries < IDENTIFY_TRIES / 2) {
+		out[0] = s->guess;
+		return 1;
+	}
+	if (s->shm->birth == BIRTH_CRIU)
+		n = target_by_vpid(p->st->peer_pid, s->shm->vpid, out, max);
+	else if (p->st->session[s->shm->parent].pid > 0)
+		n = proc_children(p->st->session[s->shm->parent].pid, out, max);
+	if (n > 0 && s->identify_tries < IDENTIFY_TRIES / 2)
+		return n;
+	/* The parent may be gone and its children somebody else's. */
+	n = n > 0 ? n : 0;
+	got = proc_all(out + n, max - n);
+	n += got > 0 ? got : 0;
+	if (s->shm->birth == BIRTH_CRIU) {
+		int k = 0;
+
+		for (int i = 0; i < n; i++)
+			if (proc_nspid(out[i]) == s->shm->vpid)
+				out[k++] = out[i];
+		n = k;
+	}
+	return n;
+}
+
+struct candidate {
+	pid_t pid;
+	int fd;		/* pagemap */
+};
+
+/* Place one page that is owed and see whose pagemap shows it. Return: the pid or 0. */
+static pid_t target_prove(struct pager *p, struct session *s, struct candidate *c, int n)
+{
+	struct extent_view v;
+	uint64_t entry;
+	char page[65536];
+	pid_t found = 0;
+	int hits = 0;
+
+	if (p->page_size > sizeof(page))
+		return 0;
+	gate_lock(&s->gate);
+	if (!s->owed || !extent_next(s->owed, taddr(0), &v))
+		goto out;
+	/* Only those in which the page is missing now can show that it comes. */
+	for (int i = 0; i < n; i++)
+		if (proc_pagemap_read(c[i].fd, v.at.start.v, p->page_size, 1, &entry) ||
+		    entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED | PAGEMAP_GUARD))
+			c[i].pid = 0;
+	if (source_fetch(p->sources[v.source], v.offset, page, p->page_size, true)) {
+		/* Cold: read it with the gate open, the next try will find it. */
+		gate_unlock(&s->gate);
+		if (source_fetch(p->sources[v.source], v.offset, page, p->page_size, false))
+			log_debug("session %u: the page for the proof cannot be read", s->slot);
+		return 0;
+	}
+	struct place_report r = place_copy(s->uffd, v.at.start, page, p->page_size, p->page_size);
+
+	if (r.why == PLACE_ALREADY)
+		session_placed(p, s, range_make(v.at.start.v, v.at.start.v + p->page_size),
+			       &s->n->copied_drain_bytes);
+	if (r.why != PLACE_DONE)
+		goto out;
+	session_placed(p, s, range_make(v.at.start.v, v.at.start.v + p->page_size),
+		       &s->n->copied_drain_bytes);
+	for (int i = 0; i < n; i++) {
+		if (!c[i].pid || proc_pagemap_read(c[i].fd, v.at.start.v, p->page_size, 1, &entry) ||
+		    !(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+			continue;
+		found = c[i].pid;
+		hits++;
+	}
+out:
+	gate_unlock(&s->gate);
+	/* Threads of one process share its pagemap, but only leaders are candidates. */
+	return hits == 1 ? found : 0;
+}
+
+void target_find(struct pager *p, struct session *s)
+{
+	static pid_t pids[CANDIDATES_MAX];
+	static struct candidate c[CANDIDATES_MAX];
+	int n, k = 0;
+
+	if (s->shm->pid > 0 || s->identify_tries >= IDENTIFY_TRIES || !p->st->restored)
+		return;
+	s->identify_tries++;
+	n = target_candidates(p, s, pids, CANDIDATES_MAX);
+	for (int i = 0; i < n; i++) {
+		if (pids[i] == getpid() || pids[i] == p->st->keeper_pid)
+			continue;
+		c[k].fd = proc_pagemap_open(pids[i]);
+		if (c[k].fd < 0)
+			continue;
+		c[k++].pid = pids[i];
+	}
+	pid_t pid = target_prove(p, s, c, k);
+
+	for (int i = 0; i < k; i++) {
+		if (pid && c[i].pid == pid && s->pagemap_fd < 0)
+			s->pagemap_fd = c[i].fd;
+		else
+			close(c[i].fd);
+	}
+	if (!pid) {
+		if (s->identify_tries == IDENTIFY_TRIES)
+			log_warn("session %u: cannot tell which process it is; served all the same",
+				 s->slot);
+		return;
+	}
+	int pidfd = proc_pidfd_open(pid);
+
+	s->shm->pidfd = pidfd < 0 ? -1 : pidfd;
+	s->shm->pid = pid;
+	log_info("session %u (image pid %d) is process %d", s->slot, s->shm->vpid, pid);
+	pager_kick_drain(p);
+}
+
+/*
+ * Before the tasks are in place nothing can be proven.  But then they are criu's own descendants,
+ * not one of their instructions has run, and killing one makes the restore fail, which is right.
+ */
+void target_guess(struct pager *p, struct session *s)
+{
+	pid_t pid[2];
+
+	if (!s->guess && target_by_vpid(p->st->peer_pid, s->shm->vpid, pid, 2) == 1)
+		s->guess = pid[0];
+}
+
+bool target_kill(struct pager *p, struct session *s)
+{
+	int ret;
+
+	if (s->shm->pid <= 0 && p->st->restored)
+		target_find(p, s);
+	else if (s->shm->pid <= 0)
+		target_guess(p, s);
+	if (s->shm->pidfd < 0 && s->guess > 0 && !p->st->restored) {
+		int fd = proc_pidfd_open(s->guess);
+
+		if (fd >= 0) {
+			s->shm->pidfd = fd;
+			s->shm->pid = s->guess;
+		}
+	}
+	if (s->shm->pidfd < 0)
+		return false;
+	if (!s->kill_logged)
+		log_err("killing process %d (image pid %d): %s", s->shm->pid, s->shm->vpid,
+			s->shm->reason);
+	s->kill_logged = true;
+	ret = proc_pidfd_kill(s->shm->pidfd, 9);
+	return !ret || ret == -ESRCH;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * image: a source on a local pages file.
+ *
+ * Theory of operation
+ * -------------------
+ * fetch reads with pread(2): a read past the end is short, so no zero can slip in.  It serves
+ * faults, one page or a few.  window lends a piece of a read-only mapping, so that the kernel
+ * copies straight from the page cache into the target; it serves the drain.  A mapping has no
+ * short reads: when the file shrinks, the rest of its last page reads as zeros and whole pages
+ * beyond it fault (EFAULT for whoever copies out of it).  Hence verify: size and modification
+ * time are compared with what they were at opening.
+ *
+ * At most WINDOW_BYTES are mapped a thread and source; moving on unmaps, so the resident file
+ * pages of the pager stay bounded however large the image is.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "source/source.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+#define WINDOW_BYTES (8ull << 20)
+
+struct source_image {
+	struct source src;
+	int fd;
+	uint64_t size;
+	pthread_mutex_t lock;		/* of mtime: a punch changes it */
+	struct timespec mtime;
+	/* The window; only the drain thread uses it. */
+	char *map;
+	uint64_t map_off, map_len;
+	uint64_t pop_from, pop_to;	/* part of the window whose pages were made present */
+};
+
+static struct source_image *image_of(struct source *src)
+{
+	return (struct source_image *)src;
+}
+
+static int image_fetch(struct source *src, uint64_t off, void *buf, size_t len, bool nowait)
+{
+	struct source_image *img = image_of(src);
+	size_t done = 0;
+
+	if (off + len > img->size)
+		return -ESTALE;
+	while (done < len) {
+		struct iovec iov = { (char *)buf + done, len - done };
+		ssize_t n = preadv2(img->fd, &iov, 1, off + done, nowait ? RWF_NOWAIT : 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		/* File systems that know no RWF_NOWAIT are read the slow way. */
+		if (n < 0 && nowait && errno == EOPNOTSUPP)
+			return -EAGAIN;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -ESTALE;
+		done += n;
+	}
+	return 0;
+}
+
+static int image_window(struct source *src, uint64_t off, size_t len, const void **ptr)
+{
+	struct source_image *img = image_of(src);
+
+	if (off + len > img->size)
+		return -ESTALE;
+	if (!img->map || off < img->map_off || off + len > img->map_off + img->map_len) {
+		uint64_t start = off & ~(SOURCE_WINDOW_MAX - 1ull);
+		uint64_t want = WINDOW_BYTES;
+
+		if (img->map)
+			munmap(img->map, img->map_len);
+		img->map = NULL;
+		if (want > img->size - start)
+			want = img->size - start;
+		void *map = mmap(NULL, want, PROT_READ, MAP_SHARED, img->fd, start);
+
+		if (map == MAP_FAILED)
+			return -errno;
+		img->map = map;
+		img->map_off = start;
+		img->map_len = want;
+		img->pop_from = img->pop_to = 0;
+	}
+	uint64_t at = off - img->map_off, end = at + len;
+
+	if (at < img->pop_from || end > img->pop_to) {
+		uint64_t from = at & ~(SOURCE_WINDOW_MAX - 1ull);
+		uint64_t to = (end + SOURCE_WINDOW_MAX - 1) & ~(SOURCE_WINDOW_MAX - 1ull);
+
+		if (to > img->map_len)
+			to = img->map_len;
+		/* EFAULT: pages past the end of a file that shrank; EINVAL: kernel before 5.14. */
+		if (madvise(img->map + from, to - from, MADV_POPULATE_READ) && errno == EFAULT)
+			return -ESTALE;
+		img->pop_from = from;
+		img->pop_to = to;
+	}
+	*ptr = img->map + at;
+	return 0;
+}
+
+static int image_verify(struct source *src)
+{
+	struct source_image *img = image_of(src);
+	struct stat st;
+	int ret = 0;
+
+	pthread_mutex_lock(&img->lock);
+	if (fstat(img->fd, &st))
+		ret = -errno;
+	else if ((uint64_t)st.st_size != img->size || st.st_mtim.tv_sec != img->mtime.tv_sec ||
+		 st.st_mtim.tv_nsec != img->mtime.tv_nsec)
+		ret = -ESTALE;
+	pthread_mutex_unlock(&img->lock);
+	return ret;
+}
+
+static int image_punch(struct source *src, uint64_t off, uint64_t len)
+{
+	struct source_image *img = image_of(src);
+	struct stat st;
+	int ret = 0;
+
+	/* Under the lock: a verify in between would take our own change for somebody else's. */
+	pthread_mutex_lock(&img->lock);
+	if (fallocate(img->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len))
+		ret = -errno;
+	else if (fstat(img->fd, &st))
+		ret = -errno;
+	else
+		img->mtime = st.st_mtim;
+	pthread_mutex_unlock(&img->lock);
+	return ret;
+}
+
+static void image_close(struct source *src)
+{
+	struct source_image *img = image_of(src);
+
+	if (img->map)
+		munmap(img->map, img->map_len);
+	pthread_mutex_destroy(&img->lock);
+	free(img);
+}
+
+static const struct source_ops image_ops = {
+	.kind = "image",
+	.fetch = image_fetch,
+	.window = image_window,
+	.verify = image_verify,
+	.punch = image_punch,
+	.close = image_close,
+};
+
+struct source *source_image_open(int fd, uint64_t size_bytes)
+{
+	struct source_image *img;
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return NULL;
+	if ((uint64_t)st.st_size != size_bytes) {
+		errno = ESTALE;
+		return NULL;
+	}
+	img = calloc(1, sizeof(*img));
+	if (!img)
+		return NULL;
+	img->src.ops = &image_ops;
+	img->fd = fd;
+	img->size = size_bytes;
+	img->mtime = st.st_mtim;
+	pthread_mutex_init(&img->lock, NULL);
+	return &img->src;
+}
