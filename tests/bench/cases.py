@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""cases: what is measured, against what, and which bar it has to reach.  Data, and no doing."""
+
+from dataclasses import dataclass, field
+from typing import Callable, Optional
+
+GIB_PAGES = 1 << 18
+
+# name: (populated pages, pages in a run, untouched pages after each run)
+IMAGES = {
+    "flat-1g": (GIB_PAGES, GIB_PAGES, 0),
+    "frag-131072": (131072, 1, 1),
+    "frag-16384": (16384, 1, 1),
+    "frag-4g": (4 * GIB_PAGES, 8, 8),  # 131072 extents of 32 KiB
+}
+
+TOUCHES = 3000
+TOUCH_EVERY_NS = 150000
+
+
+def ms(key):
+    return lambda r: getattr(r, key) / 1e6
+
+
+def storm_ms(r):
+    return (r.report["end"] - r.report["resumed"]) / 1e6
+
+
+def touch_us(key):
+    """Figures of the touches of more than 4 us; none when no touch was that slow."""
+    return lambda r: r.report[key] / 1e3 if r.report["slow"] else None
+
+
+def touch_count(r):
+    return r.report["slow"]
+
+
+@dataclass
+class Arm:
+    """One of the things that take turns in a round."""
+    side: str  # "ours" or "peer"
+    image: str
+    job: str = "idle"  # "touch", "storm"
+    how: str = "listen"  # see session.Round
+    rss: bool = False
+    prewarm: bool = True
+    rounds_cap: tuple = (99, 99)  # full, quick
+
+
+@dataclass
+class Figure:
+    metric: str
+    unit: str
+    bar: Optional[float]
+    ours: str  # arm
+    peer: Optional[str]
+    value: Callable
+    value_peer: Optional[Callable] = None  # default: the same
+    bar_on: str = "ratio"  # "ratio" ours/peer, "ours", "diff" ours - peer; all: not above
+    against: str = "criu lazy-pages"
+    suffix: str = ""
+    counts: Optional[Callable] = None
+
+
+@dataclass
+class Case:
+    name: str
+    arms: dict
+    figures: list
+    needs_plugin: bool = False
+    needs_mib: int = 3 << 10
+    labels: dict = field(default_factory=dict)
+
+
+def table(quick):
+    """The table of cases; --quick takes a smaller image for the extents."""
+    frag = "frag-16384" if quick else "frag-131072"
+    frag_name = frag.replace("frag", "extents")
+    return [
+        Case("drain-1g",
+             {"ours": Arm("ours", "flat-1g"), "peer": Arm("peer", "flat-1g")},
+             [Figure("wall", "ms", 0.9, "ours", "peer", ms("drain")),
+              Figure("cpu", "ms", 0.9, "ours", "peer", ms("cpu"))]),
+        Case("fault-under-drain",
+             {"ours": Arm("ours", "flat-1g", "touch"), "peer": Arm("peer", "flat-1g", "touch")},
+             [Figure("p50", "us", 0.3, "ours", "peer", touch_us("p50"), counts=touch_count),
+              Figure("p99", "us", 0.5, "ours", "peer", touch_us("p99"), counts=touch_count),
+              Figure("drain", "ms", 1.0, "ours", "peer", ms("drain"))]),
+        Case("storm",
+             {"ours": Arm("ours", "flat-1g", "storm"), "peer": Arm("peer", "flat-1g", "storm"),
+              "idle": Arm("ours", "flat-1g")},
+             [Figure("wall", "ms", 0.4, "ours", "peer", storm_ms),
+              Figure("wall", "ms", 2.5, "ours", "idle", storm_ms, ms("drain"),
+                     against="our idle drain", suffix="/own-drain")]),
+        Case(frag_name,
+             {"ours": Arm("ours", frag, "touch"), "peer": Arm("peer", frag, "touch"),
+              "flat": Arm("ours", "flat-1g", "touch")},
+             [Figure("p50", "us", 0.1, "ours", "peer", touch_us("p50"), counts=touch_count),
+              Figure("drain", "ms", 0.1, "ours", "peer", ms("drain")),
+              Figure("p50", "us", 1.3, "ours", "flat", touch_us("p50"), counts=touch_count,
+                     against="our contiguous case", suffix="/own-flat")]),
+        Case("restore-added",
+             {"ours": Arm("ours", "flat-1g", how="plugin"), "peer": Arm("peer", "flat-1g"),
+              "listening": Arm("ours", "flat-1g", how="listen+plugin")},
+             [Figure("added", "ms", 0, "ours", "peer", ms("restore"),
+                     lambda r: (r.start + r.restore) / 1e6, bar_on="diff",
+                     against="start of criu lazy-pages to its status byte + criu restore"),
+              Figure("added", "ms", 2, "ours", "listening", ms("restore"), bar_on="diff",
+                     against="our plugin, pager already listening", suffix="/listening")],
+             needs_plugin=True),
+        # Peaks do not scatter and no bar hangs on the peer's, which takes half a minute a round.
+        Case("memory",
+             {"ours": Arm("ours", "frag-4g", rss=True, prewarm=False),
+              "peer": Arm("peer", "frag-4g", rss=True, prewarm=False, rounds_cap=(3, 1))},
+             [Figure("rss", "MiB", 64, "ours", "peer", lambda r: r.rss_kb / 1024, bar_on="ours"),
+              Figure("rss", "MiB", 256, "ours", "peer", lambda r: r.rss_file_kb / 1024,
+                     bar_on="ours", suffix="/file-window")],
+             needs_mib=11 << 10),
+    ]
+
+
+def job_text(arm, round_no, npages, pace):
+    """What the victim reads upon resume; in one round all arms get the same pages in one order."""
+    seed = round_no * 99991 % npages
+    if arm.job == "touch":
+        return f"touch {TOUCHES} {TOUCH_EVERY_NS} {seed} {pace}\n"
+    if arm.job == "storm":
+        return f"storm {seed}\n"
+    return "idle\n"
