@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* lazy_ids: what lazy_table.c and lazy_opts.c call the options. */
+#ifndef CLI_LAZY_IDS_H
+#define CLI_LAZY_IDS_H
+
+#include "cli/cmd.h"
+
+enum lazy_id {
+	LAZY_IGNORED = CMD_ID_FIRST,
+	LAZY_IMAGES_DIR,
+	LAZY_WORK_DIR,
+	LAZY_LOG_FILE,
+	LAZY_VERBOSITY,
+	LAZY_DAEMON,
+	LAZY_PIDFILE,
+	LAZY_STATUS_FD,
+	LAZY_ACTION_SCRIPT,
+	LAZY_AUTO_DEDUP,
+	LAZY_CLOSE,
+	LAZY_CONFIG,		/* was read before */
+	LAZY_DRAIN,
+	LAZY_RATE,
+	LAZY_DRAIN_CPU,
+	LAZY_LOST_AFTER,
+	LAZY_PROGRESS,
+	LAZY_PROGRESS_FD,
+	LAZY_ADOPT,
+	LAZY_LISTEN_FD,
+	LAZY_CRIU_PID,
+	LAZY_PAGE_SERVER,
+	LAZY_NOT_SERVED,
+	LAZY_STREAM,
+	LAZY_EXEC_CMD,
+};
+
+#endif
