@@ -57,17 +57,15 @@ bool wanted_lazy(void);
 
 /*
  * spawn_pager - execute @path, not as a child of ours.
- * @argv:      as for execve(2).
- * @listen_fd: becomes descriptor SPAWN_LISTEN_FD.
- * @image_fd:  becomes descriptor SPAWN_IMAGE_FD.
+ * @argv: as for execve(2).
+ * @fds:  @nfds descriptors, at most SPAWN_FDS_MAX; they become 3, 4 and so on.
  * 0, 1 and 2 are /dev/null, all others are closed.
  * Return: 0 and *@pid once the program runs, or -errno; -ENOENT, -EACCES, -ENOEXEC and such are
  * execve's own.
  */
-int spawn_pager(const char *path, char *const argv[], int listen_fd, int image_fd, pid_t *pid);
+int spawn_pager(const char *path, char *const argv[], const int fds[], int nfds, pid_t *pid);
 
-#define SPAWN_LISTEN_FD 3
-#define SPAWN_IMAGE_FD 4
+#define SPAWN_FDS_MAX 8
 
 #pragma GCC visibility pop
 

@@ -40,8 +40,8 @@ struct spawn {
 	const char *path;
 	char *const *argv;
 	int null_fd;
-	int listen_fd;
-	int image_fd;
+	const int *fds;		/* become 3, 4, ... */
+	int nfds;
 	char *pager_stack;	/* its top */
 	pid_t pid;
 	int error;		/* errno of whatever failed */
@@ -49,11 +49,11 @@ struct spawn {
 
 static int spawn_place_fds(const struct spawn *sp)
 {
-	int from[] = { sp->null_fd, sp->null_fd, sp->null_fd, sp->listen_fd, sp->image_fd };
-	int n = sizeof(from) / sizeof(*from);
+	int from[SPAWN_FDS_MAX + 3], n = sp->nfds + 3;
 
 	for (int i = 0; i < n; i++) {
-		from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, SPAWN_FD_ASIDE);
+		from[i] = fcntl(i < 3 ? sp->null_fd : sp->fds[i - 3], F_DUPFD_CLOEXEC,
+				SPAWN_FD_ASIDE);
 		if (from[i] < 0)
 			return -1;
 	}
@@ -95,14 +95,15 @@ static int spawn_run_middle(void *arg)
 	_exit(0);
 }
 
-int spawn_pager(const char *path, char *const argv[], int listen_fd, int image_fd, pid_t *pid)
+int spawn_pager(const char *path, char *const argv[], const int fds[], int nfds, pid_t *pid)
 {
-	struct spawn sp = { .path = path, .argv = argv, .listen_fd = listen_fd,
-			    .image_fd = image_fd, .pid = -1 };
+	struct spawn sp = { .path = path, .argv = argv, .fds = fds, .nfds = nfds, .pid = -1 };
 	int reaper = 0, middle;
 	sigset_t all, old;
 	char *stacks;
 
+	if (nfds > SPAWN_FDS_MAX)
+		return -EINVAL;
 	sp.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (sp.null_fd < 0)
 		return -errno;

@@ -19,14 +19,22 @@
  * criu's connect fail, and the restore with it.  The pager is told criu's pid and ends when criu
  * ends without having handed over a task.
  *
- * A hook is not needed yet, and none is registered: criu goes on to the next plugin, as it would
- * after -ENOTSUP.
+ * A pager that dies later, with the tasks in its queue but before it is on its feet (a library is
+ * missing, the disk is slow), would take the last hold of their memory with it and leave zeros.
+ * So the hook that criu calls for every task before it is let go waits for the byte that the
+ * pager writes to its --status-fd when it is safe to rely on it; at that time it normally has
+ * been there for long.  If the pager ends without it, the task is killed: criu does not heed what
+ * a hook returns.
+ *
+ * The hook returns -ENOTSUP, so that criu goes on to other plugins.
  *
  * Built against the plugin API 0.2.0 with ten hooks (criu 3.17.1), which newer criu accepts.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +51,8 @@
 #define PLUGIN_NAME "uffd-relocate"
 #define PLUGIN_BACKLOG 10
 #define PLUGIN_ARGS_MAX 24
+/* How long a pager may take to start; tasks are stopped meanwhile. */
+#define PLUGIN_READY_MS 60000
 
 /* criu's numbers for its log levels. */
 #define PLUGIN_LOG_ERROR 1
@@ -78,6 +88,10 @@ void plugin_info(const char *fmt, ...)
 	va_end(ap);
 	print_on_level(PLUGIN_LOG_INFO, PLUGIN_NAME ": %s\n", text);
 }
+
+/* Our end of the pager's --status-fd; -1 when nothing is expected from it. */
+static int plugin_ready_fd = -1;
+static bool plugin_lost;
 
 static const struct sockaddr_un plugin_addr = { .sun_family = AF_UNIX, .sun_path = PLUGIN_SOCKET };
 
@@ -194,38 +208,52 @@ static int plugin_find_pager(const struct settings *set, char *path)
 	return -ENOENT;
 }
 
+/* What spawn_pager() makes of the descriptors in plugin_start(). */
+#define PLUGIN_LISTEN_FD "3"
+#define PLUGIN_IMAGE_FD "4"
+#define PLUGIN_STATUS_FD "5"
+
 static int plugin_start(const struct settings *set)
 {
-	char path[PATH_MAX], images[32], listening[12], criu[12], verbosity[8];
+	char path[PATH_MAX], criu[12], verbosity[8];
+	int fds[3], ready[2], err, n = 0;
 	const char *argv[PLUGIN_ARGS_MAX];
-	int fd, image_fd, err, n = 0;
 	pid_t pid;
 
-	image_fd = criu_get_image_dir ? criu_get_image_dir() : -1;
-	if (image_fd < 0) {
+	fds[1] = criu_get_image_dir ? criu_get_image_dir() : -1;
+	if (fds[1] < 0) {
 		plugin_error("criu gives no image directory");
 		return -EBADF;
 	}
 	err = plugin_find_pager(set, path);
 	if (err)
 		return err;
-	fd = plugin_listen();
-	if (fd < 0)
-		return fd;
+	if (pipe2(ready, O_CLOEXEC)) {
+		err = errno;
+		plugin_error("no pipe: %s", strerror(err));
+		return -err;
+	}
+	fds[0] = plugin_listen();
+	if (fds[0] < 0) {
+		close(ready[0]);
+		close(ready[1]);
+		return fds[0];
+	}
+	fds[2] = ready[1];
 
-	/* The image directory goes by descriptor: its path may be out of reach, or another's. */
-	snprintf(images, sizeof(images), "/proc/self/fd/%d", SPAWN_IMAGE_FD);
-	snprintf(listening, sizeof(listening), "%d", SPAWN_LISTEN_FD);
 	snprintf(criu, sizeof(criu), "%d", (int)getpid());
 	snprintf(verbosity, sizeof(verbosity), "-v%u", set->verbosity);
 	argv[n++] = path;
 	argv[n++] = "lazy-pages";
+	/* By descriptor: its path may be out of reach, or another's. */
 	argv[n++] = "-D";
-	argv[n++] = images;
+	argv[n++] = "/proc/self/fd/" PLUGIN_IMAGE_FD;
 	argv[n++] = "-W";
 	argv[n++] = ".";
 	argv[n++] = "--listen-fd";
-	argv[n++] = listening;
+	argv[n++] = PLUGIN_LISTEN_FD;
+	argv[n++] = "--status-fd";
+	argv[n++] = PLUGIN_STATUS_FD;
 	argv[n++] = "--criu-pid";
 	argv[n++] = criu;
 	argv[n++] = verbosity;
@@ -245,14 +273,17 @@ static int plugin_start(const struct settings *set)
 	}
 	argv[n] = NULL;
 
-	err = spawn_pager(path, (char *const *)argv, fd, image_fd, &pid);
-	close(fd);
+	err = spawn_pager(path, (char *const *)argv, fds, 3, &pid);
+	close(fds[0]);
+	close(ready[1]);
 	if (err) {
+		close(ready[0]);
 		unlink(PLUGIN_SOCKET);
 		plugin_error("cannot start the pager %s: %s; install it, or name it with a line "
 			     "\"pager = PATH\" in the settings", path, strerror(-err));
 		return err;
 	}
+	plugin_ready_fd = ready[0];
 	plugin_info("pager %s started, pid %d", path, (int)pid);
 	return 0;
 }
@@ -282,11 +313,65 @@ static int plugin_init(int stage)
 	return plugin_start(&set);
 }
 
-/* The pager follows criu by itself; nothing is held here. */
+/* Return: has the pager said that it is ready? */
+static bool plugin_wait_ready(void)
+{
+	struct pollfd wait = { .fd = plugin_ready_fd, .events = POLLIN };
+	char byte;
+	int n;
+
+	do
+		n = poll(&wait, 1, PLUGIN_READY_MS);
+	while (n < 0 && errno == EINTR);
+	return n == 1 && read(plugin_ready_fd, &byte, 1) == 1;
+}
+
+/* Is @pid a task that criu, we, has stopped?  Old criu calls for pids that are gone, too. */
+static bool plugin_is_ours(int pid)
+{
+	char path[32], *line = NULL;
+	size_t room = 0;
+	int tracer = 0;
+	FILE *file;
+
+	if (pid <= 1)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	while (!tracer && getline(&line, &room, file) >= 0)
+		sscanf(line, "TracerPid: %d", &tracer);
+	free(line);
+	fclose(file);
+	return tracer == getpid();
+}
+
+/* Called for each task when all are stopped and complete, before any is let go. */
+static int plugin_resume(int pid)
+{
+	if (plugin_ready_fd >= 0) {
+		plugin_lost = !plugin_wait_ready();
+		close(plugin_ready_fd);
+		plugin_ready_fd = -1;
+	}
+	if (plugin_lost && plugin_is_ours(pid)) {
+		plugin_error("task %d is killed, for its memory is lost: the pager ended before it "
+			     "was ready (its log in the work directory may say why)", pid);
+		kill(pid, SIGKILL);
+	}
+	return -ENOTSUP;
+}
+
+/* A restore that failed needs nothing more: the pager sees criu go. */
 static void plugin_exit(int stage, int ret)
 {
 	(void)stage;
 	(void)ret;
+	if (plugin_ready_fd >= 0)
+		close(plugin_ready_fd);
+	plugin_ready_fd = -1;
 }
 
 CR_PLUGIN_REGISTER(PLUGIN_NAME, plugin_init, plugin_exit)
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__RESUME_DEVICES_LATE, plugin_resume)

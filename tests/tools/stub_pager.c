@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * stub_pager lazy-pages --listen-fd N --criu-pid PID ...: stands for the pager in tests of what
- * starts it.
+ * stub_pager lazy-pages --listen-fd N --status-fd N --criu-pid PID ...: stands for the pager in
+ * tests of what starts it.
  *
  * It writes down how it was started (one "key value" line each, into the file that the variable
  * STUB_LOG names, made under another name and renamed when complete), takes criu's connection,
@@ -9,7 +9,8 @@
  * never run, restore it with --leave-stopped.  It adds "magic" when criu says that the restore is
  * done and goes on until it is killed; it ends when criu ends before that.
  *
- * With STUB_EXIT=N it ends at once with status N.  With STUB_HOLD=1 it does not end with criu.
+ * With STUB_EXIT=N it ends at once with status N; with STUB_LATE=1 it ends when it has received
+ * all, without ever having written to --status-fd.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +129,8 @@ static void answer(int uffd)
 int main(int argc, char **argv)
 {
 	struct pollfd fds[MAX_UFFDS + 2];
-	int n = 2, listen_fd, criu;
+	int n = 2, listen_fd, criu, status_fd;
+	bool late = getenv("STUB_LATE");
 	char tmp[4096];
 	const char *log = getenv("STUB_LOG");
 
@@ -144,11 +147,24 @@ int main(int argc, char **argv)
 		return atoi(getenv("STUB_EXIT"));
 	}
 	listen_fd = option(argv, "--listen-fd");
+	status_fd = option(argv, "--status-fd");
 	criu = syscall(SYS_pidfd_open, option(argv, "--criu-pid"), 0);
 	rename(tmp, log);
+	/* It may be gone already. */
+	if (criu < 0) {
+		fputs("criu-gone\n", out);
+		return 1;
+	}
 
 	fds[0] = (struct pollfd){ .fd = listen_fd, .events = POLLIN };
-	fds[1] = (struct pollfd){ .fd = getenv("STUB_HOLD") ? -1 : criu, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = criu, .events = POLLIN };
+	if (!late) {
+		/* Fails when criu is gone; the poll below tells. */
+		signal(SIGPIPE, SIG_IGN);
+		if (write(status_fd, "", 1) != 1)
+			fputs("no-status\n", out);
+		close(status_fd);
+	}
 	for (;;) {
 		int32_t word;
 
@@ -167,6 +183,8 @@ int main(int argc, char **argv)
 			if (got == sizeof(word) && word == MAGIC) {
 				fputs("magic\n", out);
 				fds[0].fd = fds[1].fd = -1;
+				if (late)
+					return 1;
 			} else if (got != sizeof(word)) {
 				fputs("failed\n", out);
 				return 1;
