@@ -78,7 +78,7 @@ static void phase_hold(const struct phase *ph)
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	snprintf(drop, sizeof(drop), "%s\n", ph->name);
+	snprintf(drop, sizeof(drop), "%.40s\n", ph->name);
 	if (fd_write_full(fd, drop, strlen(drop)))
 		log_warn("phase %s: nobody reads %s", ph->name, path);
 	close(fd);

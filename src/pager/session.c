@@ -32,7 +32,7 @@ struct session *session_new(struct pager *p, uint32_t slot, struct extent_tree *
 	s->born_us = pager_now_us();
 	gate_init(&s->gate);
 	s->ghost = !state_slot_is(s->shm, SESSION_OPEN);
-	s->n = p->replaying ? &session_scratch : s->n;
+	s->n = p->replaying ? &session_scratch : &s->shm->n;
 	s->n->pending_bytes = extent_pending(owed);
 	s->n->total_bytes = extent_pending(owed);
 	return s;
@@ -98,7 +98,7 @@ int session_wake_up(struct pager *p)
 			session_put(s);
 			continue;
 		}
-		s->n = s->n;
+		s->n = &s->shm->n;
 		s->n->pending_bytes = extent_pending(s->owed);
 		if (!s->n->total_bytes)
 			s->n->total_bytes = extent_pending(s->owed);

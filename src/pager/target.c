@@ -113,9 +113,40 @@ static int target_candidates(struct pager *p, struct session *s, pid_t *out, int
 struct candidate {
 	pid_t pid;
 	int fd;		/* pagemap */
+	bool missing;	/* the page was not there before */
 };
 
-/* Place one page that is owed and see whose pagemap shows it. Return: the pid or 0. */
+/*
+ * The first owed page that is a guard page in none of the candidates (COPY would delete the
+ * guard), and in which of them it is missing: only those can show that it comes.
+ */
+static bool target_choose(struct pager *p, struct session *s, struct candidate *c, int n,
+			  struct extent_view *v)
+{
+	uint64_t entry, at = 0;
+	bool guard;
+
+	do {
+		if (!extent_next(s->owed, taddr(at), v))
+			return false;
+		at = v->at.start.v + p->page_size;
+		guard = false;
+		for (int i = 0; i < n; i++) {
+			c[i].missing = !proc_pagemap_read(c[i].fd, v->at.start.v, p->page_size, 1,
+							  &entry);
+			if (!c[i].missing)
+				continue;
+			guard |= !!(entry & PAGEMAP_GUARD);
+			c[i].missing = !(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED));
+		}
+	} while (guard);
+	return true;
+}
+
+/*
+ * Place one page that is owed and see whose pagemap shows it.
+ * Return: the pid; 0 when it cannot be told; -EAGAIN when that page stood there already.
+ */
 static pid_t target_prove(struct pager *p, struct session *s, struct candidate *c, int n)
 {
 	struct extent_view v;
@@ -127,13 +158,8 @@ static pid_t target_prove(struct pager *p, struct session *s, struct candidate *
 	if (p->page_size > sizeof(page))
 		return 0;
 	gate_lock(&s->gate);
-	if (!s->owed || !extent_next(s->owed, taddr(0), &v))
+	if (!s->owed || !target_choose(p, s, c, n, &v))
 		goto out;
-	/* Only those in which the page is missing now can show that it comes. */
-	for (int i = 0; i < n; i++)
-		if (proc_pagemap_read(c[i].fd, v.at.start.v, p->page_size, 1, &entry) ||
-		    entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED | PAGEMAP_GUARD))
-			c[i].pid = 0;
 	if (source_fetch(p->sources[v.source], v.offset, page, p->page_size, true)) {
 		/* Cold: read it with the gate open, the next try will find it. */
 		gate_unlock(&s->gate);
@@ -143,15 +169,17 @@ static pid_t target_prove(struct pager *p, struct session *s, struct candidate *
 	}
 	struct place_report r = place_copy(s->uffd, v.at.start, page, p->page_size, p->page_size);
 
-	if (r.why == PLACE_ALREADY)
+	if (r.why == PLACE_ALREADY) {
 		session_placed(p, s, range_make(v.at.start.v, v.at.start.v + p->page_size),
 			       &s->n->copied_drain_bytes);
+		found = -EAGAIN;
+	}
 	if (r.why != PLACE_DONE)
 		goto out;
 	session_placed(p, s, range_make(v.at.start.v, v.at.start.v + p->page_size),
 		       &s->n->copied_drain_bytes);
 	for (int i = 0; i < n; i++) {
-		if (!c[i].pid || proc_pagemap_read(c[i].fd, v.at.start.v, p->page_size, 1, &entry) ||
+		if (!c[i].missing || proc_pagemap_read(c[i].fd, v.at.start.v, p->page_size, 1, &entry) ||
 		    !(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
 			continue;
 		found = c[i].pid;
@@ -160,7 +188,7 @@ static pid_t target_prove(struct pager *p, struct session *s, struct candidate *
 out:
 	gate_unlock(&s->gate);
 	/* Threads of one process share its pagemap, but only leaders are candidates. */
-	return hits == 1 ? found : 0;
+	return hits == 1 || found < 0 ? found : 0;
 }
 
 void target_find(struct pager *p, struct session *s)
@@ -181,7 +209,11 @@ void target_find(struct pager *p, struct session *s)
 			continue;
 		c[k++].pid = pids[i];
 	}
-	pid_t pid = target_prove(p, s, c, k);
+	pid_t pid;
+
+	do {
+		pid = target_prove(p, s, c, k);
+	} while (pid == -EAGAIN);
 
 	for (int i = 0; i < k; i++) {
 		if (pid && c[i].pid == pid && s->pagemap_fd < 0)
