@@ -67,22 +67,30 @@ static int walk_flush(struct walk *w)
 	return ret;
 }
 
-/* The pages file and what its pagemap accounts for are not of one length. */
-static int walk_wrong_size(struct walk *w, struct walk_level *l)
+/*
+ * Run the cursor to its end and compare what the pagemap accounts for with the length of the pages file.
+ */
+static int walk_check_size(struct walk *w, uint32_t level)
 {
-	const struct image_source *src = &w->set->sources[l->source]->pub;
+	struct walk_level *l = w->levels[level];
+	char name[RECORD_NAME_MAX];
+	uint64_t size;
 	int ret;
 
 	do
 		ret = pagemap_next(&l->pm, w->err);
 	while (ret > 0);
-	if (ret < 0)
+	if (!ret)
+		ret = set_pages_size(w->set, level, l->pm.pages_id, &size, name, w->err);
+	if (ret)
 		return ret;
+	if (size == l->pm.next_offset)
+		return 0;
 	return image_error_set(w->err, EBADMSG,
 			       "%s: is %" PRIu64 " bytes long, but %s (up to its end, byte %" PRIu64
 			       ") accounts for %" PRIu64 ": one of the two is cut short or of another "
-			       "dump, copy both again", src->name, src->size_bytes, l->pm.file.name,
-			       l->pm.file.next, l->pm.next_offset);
+			       "dump, copy both again", name, size, l->pm.file.name, l->pm.file.next,
+			       l->pm.next_offset);
 }
 
 /* Bytes of @at, inside VMA @w->vma and inside the present entry of @l, are in @l's pages file. */
@@ -98,8 +106,11 @@ static int walk_put(struct walk *w, struct walk_level *l, uint32_t level, struct
 	}
 	piece.source = l->source;
 	piece.offset = l->pm.offset + (at.start.v - l->pm.at.start.v);
-	if (piece.offset + range_len(at) > w->set->sources[l->source]->pub.size_bytes)
-		return walk_wrong_size(w, l);
+	if (piece.offset + range_len(at) > w->set->sources[l->source]->pub.size_bytes) {
+		ret = walk_check_size(w, level);
+		return ret ? ret : image_error_set(w->err, EBADMSG, "%s: grew while it was read",
+						   w->set->sources[l->source]->pub.name);
+	}
 	if (range_len(w->held.at) && w->held_vma == w->vma && w->held.at.end.v == at.start.v &&
 	    w->held.source == piece.source &&
 	    w->held.offset + range_len(w->held.at) == piece.offset) {
@@ -243,17 +254,10 @@ static int walk_entry(struct walk *w)
 static int walk_finish(struct walk *w)
 {
 	for (uint32_t i = 0; i < w->nlevels; i++) {
-		struct walk_level *l = w->levels[i];
-		int ret;
+		int ret = walk_check_size(w, i);
 
-		do
-			ret = pagemap_next(&l->pm, w->err);
-		while (ret > 0);
-		if (ret < 0)
+		if (ret)
 			return ret;
-		if (l->source != IMAGE_NO_SOURCE &&
-		    w->set->sources[l->source]->pub.size_bytes != l->pm.next_offset)
-			return walk_wrong_size(w, l);
 	}
 	return walk_flush(w);
 }

@@ -35,16 +35,17 @@ static int mm_check_vma(const struct mm *mm, size_t i, const VmaEntry *e, uint64
 {
 	if (!e->has_start || !e->has_end || !e->has_flags || !e->has_status)
 		return image_error_set(err, EBADMSG,
-				       "%s: VMA %zu lacks its addresses, flags or status: damaged", mm->name,
-				       i);
+				       "%s: VMA %zu of the record at byte %" PRIu64 " lacks its addresses, "
+				       "flags or status: damaged", mm->name, i, mm->at);
 	if (e->start >= e->end || e->start % page_size || e->end % page_size)
 		return image_error_set(err, EBADMSG,
-				       "%s: VMA %zu is no range of pages: 0x%" PRIx64 "-0x%" PRIx64, mm->name,
-				       i, e->start, e->end);
+				       "%s: VMA %zu of the record at byte %" PRIu64 " is no range of pages: "
+				       "0x%" PRIx64 "-0x%" PRIx64, mm->name, i, mm->at, e->start, e->end);
 	if ((mm_lazy(e) || (e->status & MM_GUARD)) && e->end > MM_ADDRESS_END)
 		return image_error_set(err, EBADMSG,
-				       "%s: VMA %zu goes beyond any user address: 0x%" PRIx64 "-0x%" PRIx64,
-				       mm->name, i, e->start, e->end);
+				       "%s: VMA %zu of the record at byte %" PRIu64 " goes beyond any user "
+				       "address: 0x%" PRIx64 "-0x%" PRIx64, mm->name, i, mm->at, e->start,
+				       e->end);
 	return 0;
 }
 
@@ -94,9 +95,10 @@ static int mm_take(struct mm *mm, const MmEntry *e, uint64_t page_size, struct i
 		}
 		if (v->start < before)
 			return image_error_set(err, EBADMSG,
-					       "%s: VMA %zu starts at 0x%" PRIx64
+					       "%s: VMA %zu of the record at byte %" PRIu64
+					       " starts at 0x%" PRIx64
 					       ", before the end of the one in front of it, 0x%" PRIx64,
-					       mm->name, i, v->start, before);
+					       mm->name, i, mm->at, v->start, before);
 		before = v->end;
 		if (mm_lazy(v))
 			mm->lazy[mm->nlazy++] = (struct mm_vma){ range_make(v->start, v->end),
@@ -129,6 +131,7 @@ int mm_load(struct mm *mm, int dir_fd, uint32_t vpid, uint64_t page_size, struct
 				      mm->name, file.at);
 		goto out;
 	}
+	mm->at = file.at;
 	arena_reset(&arena, len);
 	e = mm_entry__unpack(&arena.allocator, len, data);
 	if (!e)

@@ -21,6 +21,7 @@ struct mm_vma {
 
 struct mm {
 	char name[64];		/* of the file, for messages */
+	uint64_t at;		/* where in the file the record is, likewise */
 	struct mm_vma *lazy;	/* ascending, apart from each other */
 	uint32_t nlazy;
 	struct range *guards;	/* likewise */

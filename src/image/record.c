@@ -22,7 +22,7 @@ int record_open_file(int dir_fd, const char *file, const char *name, int flags, 
 	struct stat st;
 
 	if (fd < 0 && errno == ENOENT)
-		return image_error_set(err, ENOENT, "%s: missing from the image directory", name);
+		return image_error_set(err, ENOENT, "%s: missing: copy the whole image directory", name);
 	if (fd < 0)
 		return image_error_set(err, errno, "%s: cannot open: %s", name, strerror(errno));
 	if (fstat(fd, &st))
@@ -73,8 +73,8 @@ static int record_word(struct record_file *f, uint32_t *word, struct image_error
 
 	if (f->size - f->next < sizeof(raw))
 		return image_error_set(err, EBADMSG,
-				       "%s: truncated at byte %" PRIu64 ", in the middle of a word: restore the "
-				       "file from where the dump was made", f->name, f->size);
+				       "%s: truncated at byte %" PRIu64 ", in the middle of a word: "
+				       "copy the file again", f->name, f->size);
 	ret = record_fill(f, sizeof(raw), err);
 	if (ret)
 		return ret;

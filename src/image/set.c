@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "image/record.h"
 #include "image/set.h"
 #include "util/fd.h"
 
@@ -117,6 +116,31 @@ static int set_source_add(struct image_set *set, int fd, uint64_t size, const ch
 	return 0;
 }
 
+static void set_pages_name(const struct set_level *level, uint32_t pages_id, char file[32],
+			   char name[RECORD_NAME_MAX])
+{
+	snprintf(file, 32, "pages-%" PRIu32 ".img", pages_id);
+	snprintf(name, RECORD_NAME_MAX, "%s%s", level->prefix, file);
+}
+
+int set_pages_size(struct image_set *set, uint32_t level, uint32_t pages_id, uint64_t *size,
+		   char name[RECORD_NAME_MAX], struct image_error *err)
+{
+	const struct set_level *at = &set->levels[level];
+	char file[32];
+	int fd;
+
+	set_pages_name(at, pages_id, file, name);
+	fd = record_open_file(at->dir_fd, file, name, O_RDONLY, size, err);
+	if (fd == -ENOENT)
+		*size = 0;
+	else if (fd < 0)
+		return fd;
+	else
+		close(fd);
+	return 0;
+}
+
 int set_source_open(struct image_set *set, uint32_t level, uint32_t pages_id, const char *why,
 		    uint32_t *index, struct image_error *err)
 {
@@ -125,8 +149,7 @@ int set_source_open(struct image_set *set, uint32_t level, uint32_t pages_id, co
 	uint64_t size;
 	int fd, ret;
 
-	snprintf(file, sizeof(file), "pages-%" PRIu32 ".img", pages_id);
-	snprintf(name, sizeof(name), "%s%s", at->prefix, file);
+	set_pages_name(at, pages_id, file, name);
 	fd = record_open_file(at->dir_fd, file, name, set->rdwr ? O_RDWR : O_RDONLY, &size, err);
 	if (fd == -ENOENT)
 		return image_error_set(err, ENOENT, "%s: missing, but %s names it: copy the whole image "

@@ -9,6 +9,7 @@
 #define IMAGE_SET_H
 
 #include "image/image_error.h"
+#include "image/record.h"
 
 /* Chains are as long as a user made pre-dumps; past this it is a mistake. */
 #define SET_LEVEL_MAX 1024u
@@ -52,6 +53,14 @@ int set_level_open(struct image_set *set, uint32_t index, int dir_fd, const char
  */
 int set_source_open(struct image_set *set, uint32_t level, uint32_t pages_id, const char *why,
 		    uint32_t *index, struct image_error *err);
+
+/*
+ * set_pages_size - how long pages-<pages_id>.img of a level is, 0 when there is none; it does not
+ * become a source.
+ * Return: 0 and *@size, and its name for messages in @name; or -errno with *@err filled.
+ */
+int set_pages_size(struct image_set *set, uint32_t level, uint32_t pages_id, uint64_t *size,
+		   char name[RECORD_NAME_MAX], struct image_error *err);
 
 /* set_close - close all that was opened and free the lists. */
 void set_close(struct image_set *set);
