@@ -8,6 +8,8 @@
 
 static const struct cmd *const verbs[] = {
 	&cmd_lazy_pages,
+	&cmd_status,
+	&cmd_wait,
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
