@@ -29,12 +29,15 @@ unset "${!UFFD_RELOCATE_@}" CRIU_CONFIG_FILE
 export HOME=$tmp/home HOST_SO=$tmp/plain/p.so STUB_LOG=$tmp/stub.log
 export UFFD_RELOCATE_CONFIG=$tmp/plugin.conf UFFD_RELOCATE_PAGER=$stub
 
+# The last pager is gone, as it should be some time after its criu.
+wait_gone() { [ -z "${pager:-}" ] || wait_for gone "$pager" || bail "pager $pager stays"; }
 # run [-u VAR] [VAR=VALUE...] [-- OPTION...]: one criu in a fresh work directory; $out is all that
 # it said, $tmp/stub.log what its pager said.
 run() {
 	local env=()
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do env+=("$1"); shift; done
 	[ $# = 0 ] || shift
+	wait_gone
 	rm -rf "$tmp/work" "$STUB_LOG"
 	mkdir "$tmp/work"
 	[ -z "${prepare:-}" ] || "$prepare"
@@ -249,4 +252,5 @@ like "a file that is no socket is not replaced" "$out" '^log 1 .*lazy-pages.sock
 ok "it is still there" test -f "$tmp/work/lazy-pages.socket"
 prepare=
 
+wait_gone
 done_testing
