@@ -31,7 +31,7 @@ enum cmd_arg {
 struct cmd_option {
 	const char *name;	/* long name; NULL ends a table */
 	char letter;		/* short name, 0: none */
-	bool negatable;		/* --no-NAME exists as well (options without argument) */
+	bool negatable;		/* --no-NAME exists as well, without argument */
 	enum cmd_arg has_arg;
 	int id;			/* what the verb knows it by; several names may share one */
 	const char *arg;	/* what --help calls the argument */

@@ -86,9 +86,9 @@ static const char *quantile(json_object *session, unsigned int permille, char (*
 	}
 	if (i >= n - 1)
 		snprintf(*buf, sizeof(*buf), ">%us", (1u << (n - 2)) / 1000000);
-	else if (i < 14)
+	else if (i < 10)
 		snprintf(*buf, sizeof(*buf), "<%uus", 1u << i);
-	else if (i < 24)
+	else if (i < 20)
 		snprintf(*buf, sizeof(*buf), "<%ums", (1u << i) / 1000);
 	else
 		snprintf(*buf, sizeof(*buf), "<%us", (1u << i) / 1000000);

@@ -245,6 +245,9 @@ static int wait_loop(const struct wait_opts *o)
 			json_object_put(last);
 			last = answer;
 			status = act(judge(answer, o->pid), o->pid);
+		} else if (ret == -EPROTO || ret == -EMSGSIZE) {
+			client_complain(o->work_dir, ret);
+			status = CMD_FAILED;
 		} else if (wait_fd < 0 && ret != -ETIMEDOUT) {
 			status = server_gone(o, last);
 		}

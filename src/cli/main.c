@@ -10,6 +10,7 @@ static const struct cmd *const verbs[] = {
 	&cmd_lazy_pages,
 	&cmd_status,
 	&cmd_wait,
+	&cmd_check,
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
