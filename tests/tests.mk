@@ -3,7 +3,7 @@
 
 TEST_PROGS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*.c tests/kapi/*.c))
 # Helpers and targets that run inside other roots: plain libc programs, built static.
-TEST_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/tools/*.c tests/victim/*.c))
+TEST_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/tools/*.c tests/victim/*.c tests/deny/*.c))
 
 tests-build: $(TEST_PROGS) $(TEST_TOOLS)
 
