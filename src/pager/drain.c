@@ -29,15 +29,22 @@
 #include "pager/internal.h"
 #include "util/log.h"
 
+/*
+ * What is placed in one hold of the gate while the target faults, and while it has not for a
+ * while.  COPY in larger pieces costs less CPU (doc/decisions.md), but a fault waits for the hold.
+ */
 #define DRAIN_BYTES AROUND_BYTES
 #define DRAIN_PIECES 16
+#define DRAIN_QUIET_BYTES (256u << 10)
+#define DRAIN_QUIET_PIECES 64
+#define DRAIN_QUIET_US 20000
 #define DRAIN_BACKOFF_US 200
 #define DRAIN_NOMEM_US 10000
 /* A child whose process is not known yet may hold guard pages that we could not see. */
 #define DRAIN_UNKNOWN_US 2000000
 
 struct drain_batch {
-	struct extent_view piece[DRAIN_PIECES];
+	struct extent_view piece[DRAIN_QUIET_PIECES];
 	unsigned int n;
 	uint64_t from, to;	/* of the source, bytes */
 };
@@ -60,8 +67,10 @@ void pager_kick_drain(struct pager *p)
 /* Step 1. Gate held. Return: whether there is anything. */
 static bool drain_look(struct session *s, struct drain_batch *b)
 {
+	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US;
+	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, left = bytes;
+	unsigned int pieces = quiet ? DRAIN_QUIET_PIECES : DRAIN_PIECES;
 	unsigned int seq = s->hint_seq;
-	uint64_t left = DRAIN_BYTES;
 	struct extent_view v;
 
 	b->n = 0;
@@ -69,7 +78,7 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 		s->hint_seen = seq;
 		s->cursor = s->hint_addr & ~(DRAIN_BYTES - 1ull);
 	}
-	for (uint64_t at = s->cursor; b->n < DRAIN_PIECES && left; at = v.at.end.v) {
+	for (uint64_t at = s->cursor; b->n < pieces && left; at = v.at.end.v) {
 		if (!extent_next(s->owed, taddr(at), &v)) {
 			if (b->n || !s->cursor)
 				break;
@@ -79,7 +88,7 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 			continue;
 		}
 		/* Whole blocks, so that later batches start on one. */
-		uint64_t block_end = (v.at.start.v | (DRAIN_BYTES - 1)) + 1;
+		uint64_t block_end = (v.at.start.v | (bytes - 1)) + 1;
 
 		if (v.at.end.v > block_end)
 			v.at.end = taddr(block_end);
@@ -88,7 +97,7 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 		if (!b->n) {
 			b->from = v.offset;
 		} else if (v.source != b->piece[0].source || v.offset < b->from ||
-			   v.offset + range_len(v.at) - b->from > DRAIN_BYTES) {
+			   v.offset + range_len(v.at) - b->from > bytes) {
 			break;
 		}
 		b->piece[b->n++] = v;
@@ -150,7 +159,7 @@ static uint64_t drain_place(struct pager *p, struct session *s, const struct dra
 {
 	uint64_t before = s->n->pending_bytes;
 	struct range span = range_make(b->piece[0].at.start.v, b->piece[b->n - 1].at.end.v);
-	bool narrow = range_len(span) <= 4 * DRAIN_BYTES;
+	bool narrow = range_len(span) <= 2 * DRAIN_QUIET_BYTES;
 
 	/* One look at the page table serves all pieces that lie near each other. */
 	if (s->owed && narrow)

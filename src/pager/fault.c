@@ -191,6 +191,7 @@ static enum fault_answer fault_answer(struct pager *p, struct session *s, struct
 	why = fault_place_page(p, s, v, buf);
 	if (why == PLACE_DONE) {
 		s->hint_addr = f.addr.v;
+		s->hint_us = f.since_us;
 		s->hint_seq++;
 		if (s->around)
 			fault_around(p, s, f.addr, buf);

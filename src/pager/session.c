@@ -221,6 +221,7 @@ void session_placed(struct pager *p, struct session *s, struct range at, _Atomic
 	s->n->pending_bytes -= n;
 	p->st->progress += n / p->page_size;
 	if (!extent_count(s->owed)) {
+		log_debug("session %u: nothing is owed any longer", s->slot);
 		s->ending = true;
 		pager_kick(p->fault_kick);
 	}
@@ -256,7 +257,7 @@ void session_wait_end(struct session *s, uint64_t since_us, uint64_t now_us)
 
 void session_skip_guards(struct pager *p, struct session *s, struct range at)
 {
-	uint64_t entry[64];
+	uint64_t entry[128];
 	int fd = s->pagemap_fd;
 
 	if (!p->has_guards || fd < 0)

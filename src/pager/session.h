@@ -76,6 +76,7 @@ struct session {
 
 	/* Fault thread tells drain where the target is. */
 	_Atomic uint64_t hint_addr;
+	_Atomic uint64_t hint_us;	/* when */
 	atomic_uint hint_seq;
 
 	atomic_bool ending;		/* fault thread should look whether it is over */

