@@ -119,12 +119,23 @@ BUNDLE_FN bool bundle_put_file(int root_fd, const char *path, const struct bundl
 	return good;
 }
 
+/* Make or remove the link that leads to level @l, from the one in front of it. */
+BUNDLE_FN bool bundle_put_link(int root_fd, uint32_t l, bool there)
+{
+	char path[32], link[8];
+
+	snprintf(path, sizeof(path), "%u/parent", l - 1);
+	snprintf(link, sizeof(link), "../%u", l);
+	unlinkat(root_fd, path, 0);
+	return !there || !symlinkat(link, root_fd, path);
+}
+
 /* Make the directories what the bundle says.  A level with any file gets a link to it. */
 BUNDLE_FN bool bundle_put(const struct bundle *b, int root_fd)
 {
 	for (uint32_t l = 0; l < BUNDLE_LEVELS; l++) {
-		char path[32], link[8];
 		bool any = false;
+		char path[32];
 
 		for (uint32_t i = 0; i < BUNDLE_FILES; i++) {
 			snprintf(path, sizeof(path), "%u/%s", l, bundle_names[i]);
@@ -132,12 +143,7 @@ BUNDLE_FN bool bundle_put(const struct bundle *b, int root_fd)
 			if (!bundle_put_file(root_fd, path, &b->file[l][i], i >= BUNDLE_PAGES))
 				return false;
 		}
-		if (!l)
-			continue;
-		snprintf(path, sizeof(path), "%u/parent", l - 1);
-		snprintf(link, sizeof(link), "../%u", l);
-		unlinkat(root_fd, path, 0);
-		if (any && symlinkat(link, root_fd, path))
+		if (l && !bundle_put_link(root_fd, l, any))
 			return false;
 	}
 	return true;

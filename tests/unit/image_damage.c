@@ -126,7 +126,7 @@ static void read_corpus(const char *path)
 
 /* One kind of damage to one file. */
 struct tally {
-	char what[160];
+	char what[192];
 	uint32_t runs;
 	uint32_t loaded;
 	uint32_t bad;
@@ -136,7 +136,7 @@ static struct tally tally(const char *set, uint32_t level, uint32_t file, const 
 {
 	struct tally t = { .runs = 0 };
 
-	snprintf(t.what, sizeof(t.what), "%s: level %u %s %s", set, level, bundle_names[file], what);
+	snprintf(t.what, sizeof(t.what), "%.63s: level %u %s %s", set, level, bundle_names[file], what);
 	return t;
 }
 
@@ -292,12 +292,13 @@ static void test_set(struct set *s)
 		bail("cannot write %s", s->name);
 	bundle_load(&result, dir.fd, false);
 	owed = result.nbytes;
-	if (result.ret || !owed) {
+	if (strncmp(s->name, "made-", 5) && strncmp(s->name, "criu-", 5)) {
 		/* An input that the fuzzer left behind. */
-		ok(!result.broken, "%s is damaged as it is: %s", s->name, result.err.text);
+		ok(!result.broken, "%s keeps all promises: %s", s->name, result.err.text);
 		return;
 	}
-	ok(!result.broken, "%s owes %" PRIu64 " bytes in %u pieces", s->name, owed, result.npieces);
+	ok(!result.ret && !result.broken && owed, "%s owes %" PRIu64 " bytes in %u pieces", s->name, owed,
+	   result.npieces);
 	for (uint32_t l = 0; l < BUNDLE_LEVELS; l++) {
 		for (uint32_t i = 0; i < BUNDLE_FILES; i++) {
 			char path[32];
@@ -314,6 +315,7 @@ static void test_set(struct set *s)
 
 int main(int argc, char **argv)
 {
+	char corpus[512];
 	uint32_t real = 0;
 
 	tap_timeout(300);
@@ -326,7 +328,8 @@ int main(int argc, char **argv)
 			iw_write(fd, sets[i].name, sets[i].bytes.data, sets[i].bytes.len);
 		return 0;
 	}
-	read_corpus("tests/fuzz/corpus");
+	snprintf(corpus, sizeof(corpus), "%s/tests/fuzz/corpus", getenv("TOP") ? getenv("TOP") : ".");
+	read_corpus(corpus);
 	dir = iw_mkdir();
 	if (!bundle_mkdirs(dir.fd))
 		bail("no directories");
@@ -336,7 +339,8 @@ int main(int argc, char **argv)
 			test_set(&sets[i]);
 		iw_free(&sets[i].bytes);
 	}
-	ok(real >= 2, "%u of %u sets are from criu itself (run from the top of the tree)", real, nsets);
+	ok(real >= 2, "%u of %u sets are from criu itself (in %s)", real,
+	   nsets, corpus);
 	iw_rmdir(&dir);
 	return tap_done();
 }
