@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * drain: the thread that brings in what nobody has asked for yet.
+ * drain: the threads that bring in what nobody has asked for yet.
  *
  * Theory of operation
  * -------------------
+ * There are two workers.  The second one works only while no target has faulted for a while, no
+ * limit is set and there is more than one CPU: the first belongs to the targets and to faults.
+ * They need not agree on anything but the cursor: a page that both place is found to stand.
+ *
  * Sessions take turns, one batch each.  A batch is what is owed from the session's cursor on, at
  * most DRAIN_BYTES or DRAIN_PIECES, all of it in one window of one source:
  *
- *	1. look    under the gate: note the pieces
+ *	1. look    in the gate: note the pieces, move the cursor on
  *	2. fetch   gate open: make their bytes present in the window's mapping; this may wait for a
  *	           device, and nobody waits for us
- *	3. place   under the gate: each piece that is still owed, at the same place in the source,
- *	           is copied straight from the mapping
+ *	3. place   each piece that is still owed, at the same place in the source, is copied
+ *	           straight from the mapping in a shared hold of the gate
  *	4. verify  the source must still be what it was, before and after: a mapping of a file that
  *	           shrank reads as zeros in its last page
  *
@@ -25,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "pager/internal.h"
 #include "util/log.h"
@@ -64,7 +69,7 @@ void pager_kick_drain(struct pager *p)
 	pthread_mutex_unlock(&p->drain_lock);
 }
 
-/* Step 1. Gate held. Return: whether there is anything. */
+/* Step 1. Gate entered. Return: whether there is anything. */
 static bool drain_look(struct session *s, struct drain_batch *b)
 {
 	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US;
@@ -103,6 +108,7 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 		b->piece[b->n++] = v;
 		b->to = v.offset + range_len(v.at);
 		left -= range_len(v.at);
+		s->cursor = v.at.end.v;
 	}
 	return b->n;
 }
@@ -153,7 +159,7 @@ static bool drain_outcome(struct pager *p, struct session *s, const struct exten
 	}
 }
 
-/* Step 3. Gate held. Return: bytes placed. */
+/* Step 3. Gate entered. Return: bytes placed. */
 static uint64_t drain_place(struct pager *p, struct session *s, const struct drain_batch *b,
 			    const char *bytes)
 {
@@ -178,20 +184,25 @@ static uint64_t drain_place(struct pager *p, struct session *s, const struct dra
 		    v.offset - want->offset != v.at.start.v - want->at.start.v)
 			continue;
 #ifdef MUTANT_no_gate
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
+#else
+		gate_share(&s->gate);
 #endif
 		phase_reach("drain-place");
 		struct place_report r = place_copy(s->uffd, v.at.start,
 						   bytes + (v.offset - b->from), range_len(v.at),
 						   p->page_size);
+		phase_reach("drain-placed");
 #ifdef MUTANT_no_gate
-		gate_lock(&s->gate);
+		gate_enter(&s->gate);
 		if (!s->owed)
 			return 0;
+#else
+		gate_unshare(&s->gate);
 #endif
-		phase_reach("drain-placed");
 		if (!drain_outcome(p, s, &v, r))
 			break;
+		gate_yield(&s->gate);
 	}
 	uint64_t after = s->n->pending_bytes;
 
@@ -214,10 +225,10 @@ static void drain_punch(struct pager *p, struct session *s, const struct drain_b
 		struct extent_view left;
 		bool owed;
 
-		gate_lock(&s->gate);
+		gate_enter(&s->gate);
 		owed = !s->owed || (extent_next(s->owed, v->at.start, &left) &&
 				    range_overlaps(left.at, v->at));
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
 		if (owed)
 			continue;
 		int ret = source_punch(p->sources[v->source], v->offset, range_len(v->at));
@@ -228,7 +239,7 @@ static void drain_punch(struct pager *p, struct session *s, const struct drain_b
 }
 
 /* One batch of one session. Return: bytes placed. */
-static uint64_t drain_turn(struct pager *p, struct session *s)
+static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane)
 {
 	struct drain_batch b;
 	struct source *src;
@@ -237,19 +248,19 @@ static uint64_t drain_turn(struct pager *p, struct session *s)
 	bool any;
 	int ret;
 
-	gate_lock(&s->gate);
+	gate_enter(&s->gate);
 	any = s->owed && !s->shm->reason[0] && drain_look(s, &b);
-	gate_unlock(&s->gate);
+	gate_leave(&s->gate);
 	if (!any)
 		return 0;
 	src = p->sources[b.piece[0].source];
-	ret = source_window(src, b.from, b.to - b.from, &bytes);
+	ret = source_window(src, lane, b.from, b.to - b.from, &bytes);
 	if (!ret)
 		ret = source_verify(src);
 	if (!ret) {
-		gate_lock(&s->gate);
+		gate_enter(&s->gate);
 		placed = drain_place(p, s, &b, bytes);
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
 		ret = source_verify(src);
 	}
 	if (ret)
@@ -338,7 +349,6 @@ void *drain_thread(void *arg)
 	struct drain_pace pace = { .start_us = pager_now_us() };
 	struct session *last = NULL;
 	bool limited = p->opts->rate_bytes_per_s || p->opts->drain_cpu_percent < 100;
-	bool started = false;
 
 	while (!p->stop) {
 		bool wait = false;
@@ -350,18 +360,44 @@ void *drain_thread(void *arg)
 			drain_sleep(p, wait ? DRAIN_BACKOFF_US : 1000000);
 			continue;
 		}
-		if (!started)
+		if (!p->drain_started)
 			phase_reach("drain-start");
-		started = true;
+		p->drain_started = true;
 		last = s;
 		if (!limited) {
-			drain_turn(p, s);
+			drain_turn(p, s, 0);
 		} else {
 			uint64_t t0 = pager_now_us();
-			uint64_t bytes = drain_turn(p, s);
+			uint64_t bytes = drain_turn(p, s, 0);
 
 			drain_limit(p, &pace, pager_now_us() - t0, bytes);
 		}
+		session_put(s);
+	}
+	return NULL;
+}
+
+void *drain_helper_thread(void *arg)
+{
+	struct pager *p = arg;
+	struct session *last = NULL;
+
+	/* A test that holds the drain means all of it. */
+	if (p->opts->rate_bytes_per_s || p->opts->drain_cpu_percent < 100 || phase_armed ||
+	    sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return NULL;
+	while (!p->stop) {
+		bool wait, quiet = pager_now_us() - p->fault_us > DRAIN_QUIET_US;
+		struct session *s = NULL;
+
+		if (p->drain_started && quiet)
+			s = drain_pick(p, last, &wait);
+		if (!s) {
+			nanosleep(&(struct timespec){ .tv_nsec = DRAIN_QUIET_US * 1000 }, NULL);
+			continue;
+		}
+		last = s;
+		drain_turn(p, s, 1);
 		session_put(s);
 	}
 	return NULL;

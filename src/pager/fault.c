@@ -192,6 +192,7 @@ static enum fault_answer fault_answer(struct pager *p, struct session *s, struct
 	if (why == PLACE_DONE) {
 		s->hint_addr = f.addr.v;
 		s->hint_us = f.since_us;
+		p->fault_us = f.since_us;
 		s->hint_seq++;
 		if (s->around)
 			fault_around(p, s, f.addr, buf);
@@ -229,7 +230,7 @@ static int fault_batch(struct pager *p, struct session *s)
 	int n, ret = 0;
 
 	phase_reach("before-read");
-	gate_lock_urgent(&s->gate);
+	gate_lock(&s->gate);
 	n = journal_read(p, s, &msgs, &seq);
 	for (int i = 0; i < n; i++) {
 		if (msgs[i].event == UFFD_EVENT_PAGEFAULT)
@@ -278,7 +279,7 @@ static bool fault_ended(struct pager *p, struct session *s)
 	bool empty;
 
 	s->ending = false;
-	gate_lock_urgent(&s->gate);
+	gate_lock(&s->gate);
 	empty = !extent_next(s->owed, taddr(0), &v) && !s->waiting;
 	gate_unlock(&s->gate);
 	if (uffd_mm_gone(s->uffd, v.at.start.v, p->page_size)) {

@@ -2,40 +2,63 @@
 /*
  * gate: no placement that was decided before an event was read is carried out after it.
  *
+ * Theory of operation
+ * -------------------
  * Reading a REMOVE event lets the target go on at once.  Were a COPY that was decided before to
- * land after it, discarded bytes would come back.  So the fault thread reads a uffd and applies
- * what it read in one hold of the session's gate, and everyone else looks a page's state up and
- * places it in one hold.  Bytes are fetched outside; a hold lasts one ioctl of at most 64 KiB.
+ * land after it, discarded bytes would come back.  So there are two kinds of hold:
  *
- * The drain takes the gate again and again; a plain mutex would let it do so while the fault
- * thread is still waking up.  gate_lock_urgent() therefore says that it wants in, and
- * gate_lock() lets it go first.
+ *	exclusive	gate_lock .. gate_unlock: the fault thread reads a uffd and applies what it
+ *			read in one such hold; others that place a page on a fault's behalf, too
+ *	shared		the drain's: look a page's state up, copy, book it.  Several at once
+ *
+ * The extents are guarded by the mutex alone.  A shared hold therefore has three parts:
+ *
+ *	gate_enter	mutex taken: look up
+ *	gate_share	mutex let go, hold kept: the ioctl
+ *	gate_unshare	mutex taken again: book; then more of the same, or gate_leave
+ *
+ * Bytes are fetched outside of any hold, so a hold lasts one short ioctl.  An exclusive locker
+ * announces itself, and no new shared hold begins before it has been in: otherwise the drain,
+ * which takes one after the other, would keep faults waiting.
  */
 #ifndef PAGER_GATE_H
 #define PAGER_GATE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 struct gate {
 	pthread_mutex_t lock;
-	pthread_cond_t passed;
-	atomic_uint wanted;
+	pthread_cond_t passed;	/* an exclusive locker has got in */
+	pthread_cond_t idle;	/* no shared hold is left */
+	atomic_uint wanted;	/* exclusive lockers that wait */
+	unsigned int sharers;	/* under the lock */
 };
 
 static inline void gate_init(struct gate *g)
 {
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->passed, NULL);
+	pthread_cond_init(&g->idle, NULL);
 	g->wanted = 0;
+	g->sharers = 0;
 }
 
-/* gate_lock - for placements that can wait (drain, cold reads, status). */
 static inline void gate_lock(struct gate *g)
 {
-	pthread_mutex_lock(&g->lock);
-	while (g->wanted)
-		pthread_cond_wait(&g->passed, &g->lock);
+	if (!pthread_mutex_trylock(&g->lock)) {
+		if (!g->sharers)
+			return;
+		g->wanted++;
+	} else {
+		g->wanted++;
+		pthread_mutex_lock(&g->lock);
+	}
+	while (g->sharers)
+		pthread_cond_wait(&g->idle, &g->lock);
+	g->wanted--;
+	pthread_cond_broadcast(&g->passed);
 }
 
 static inline void gate_unlock(struct gate *g)
@@ -43,15 +66,38 @@ static inline void gate_unlock(struct gate *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-/* gate_lock_urgent - for the thread that answers faults. */
-static inline void gate_lock_urgent(struct gate *g)
+static inline void gate_enter(struct gate *g)
 {
-	if (!pthread_mutex_trylock(&g->lock))
-		return;
-	g->wanted++;
 	pthread_mutex_lock(&g->lock);
-	g->wanted--;
-	pthread_cond_broadcast(&g->passed);
+	while (g->wanted)
+		pthread_cond_wait(&g->passed, &g->lock);
+}
+
+static inline void gate_leave(struct gate *g)
+{
+	pthread_mutex_unlock(&g->lock);
+}
+
+static inline void gate_share(struct gate *g)
+{
+	g->sharers++;
+	pthread_mutex_unlock(&g->lock);
+}
+
+static inline void gate_unshare(struct gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	if (!--g->sharers)
+		pthread_cond_signal(&g->idle);
+}
+
+/* gate_yield - between two shared holds: let an exclusive locker in. */
+static inline void gate_yield(struct gate *g)
+{
+	if (!g->wanted)
+		return;
+	gate_leave(g);
+	gate_enter(g);
 }
 
 #endif

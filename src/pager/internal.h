@@ -37,6 +37,8 @@ struct pager {
 	pthread_mutex_t drain_lock;	/* with drain_cond: there may be work */
 	pthread_cond_t drain_cond;
 	bool drain_work;
+	atomic_bool drain_started;
+	_Atomic uint64_t fault_us;	/* when a target last faulted on owed bytes */
 
 	atomic_bool stop;		/* threads leave at the next quiet moment */
 	atomic_bool lost;		/* some target was not served */
@@ -95,6 +97,7 @@ bool journal_find_wipes(struct pager *p, uint32_t child, struct session *parent)
 /* threads */
 void *fault_thread(void *pager);
 void *drain_thread(void *pager);
+void *drain_helper_thread(void *pager);
 void *urgent_thread(void *pager);
 /* urgent_start - before the first urgent thread of this process or of its next life. */
 void urgent_start(void);

@@ -157,7 +157,7 @@ int journal_checkpoint(struct pager *p)
 	pthread_mutex_lock(&p->sessions_lock);
 	TAILQ_FOREACH(s, &p->sessions, link) {
 		/* Only this thread applies events and ends sessions; placements may go on after. */
-		gate_lock_urgent(&s->gate);
+		gate_lock(&s->gate);
 		struct ckpt_head head = { s->slot, s->nwipes, extent_count(s->owed) };
 
 		ckpt_put(w, &head, sizeof(head));

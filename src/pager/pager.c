@@ -27,7 +27,7 @@
 #define FAILED_GRACE_US 1000000
 
 struct pager_threads {
-	pthread_t fault, drain, urgent[URGENT_THREADS];
+	pthread_t fault, drain, helper, urgent[URGENT_THREADS];
 };
 
 static struct pager *pager_new(struct state *st, const struct pager_opts *opts)
@@ -98,7 +98,8 @@ static int pager_start(struct pager *p, struct pager_threads *t)
 {
 	urgent_start();
 	if (pthread_create(&t->fault, NULL, pager_fault_main, p) ||
-	    pthread_create(&t->drain, NULL, drain_thread, p))
+	    pthread_create(&t->drain, NULL, drain_thread, p) ||
+	    pthread_create(&t->helper, NULL, drain_helper_thread, p))
 		return -EAGAIN;
 	for (int i = 0; i < URGENT_THREADS; i++)
 		if (pthread_create(&t->urgent[i], NULL, urgent_thread, p))
@@ -114,6 +115,7 @@ static void pager_stop(struct pager *p, struct pager_threads *t)
 	urgent_stop();
 	pthread_join(t->fault, NULL);
 	pthread_join(t->drain, NULL);
+	pthread_join(t->helper, NULL);
 	for (int i = 0; i < URGENT_THREADS; i++)
 		pthread_join(t->urgent[i], NULL);
 }

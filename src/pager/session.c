@@ -220,7 +220,7 @@ void session_placed(struct pager *p, struct session *s, struct range at, _Atomic
 	*counter += n;
 	s->n->pending_bytes -= n;
 	p->st->progress += n / p->page_size;
-	if (!extent_count(s->owed)) {
+	if (n && !extent_count(s->owed)) {
 		log_debug("session %u: nothing is owed any longer", s->slot);
 		s->ending = true;
 		pager_kick(p->fault_kick);
@@ -297,7 +297,7 @@ void session_end(struct pager *p, struct session *s, enum session_state how)
 					     [SESSION_KILLED] = "killed" };
 
 	phase_reach("session-end");
-	gate_lock_urgent(&s->gate);
+	gate_lock(&s->gate);
 	extent_tree_free(s->owed);
 	s->owed = NULL;
 	if (how != SESSION_DONE) {

@@ -32,16 +32,20 @@
 
 #define WINDOW_BYTES (8ull << 20)
 
+/* One thread's piece of the mapping. */
+struct window {
+	char *map;
+	uint64_t off, len;		/* of the file */
+	uint64_t pop_from, pop_to;	/* part of it whose bytes were made present */
+};
+
 struct source_image {
 	struct source src;
 	int fd;
 	uint64_t size;
 	pthread_mutex_t lock;		/* of mtime: a punch changes it */
 	struct timespec mtime;
-	/* The window; only the drain thread uses it. */
-	char *map;
-	uint64_t map_off, map_len;
-	uint64_t pop_from, pop_to;	/* part of the window whose pages were made present */
+	struct window lane[SOURCE_LANES];
 };
 
 static struct source_image *image_of(struct source *src)
@@ -79,56 +83,58 @@ static int image_fetch(struct source *src, uint64_t off, void *buf, size_t len, 
  * page is mapped: the kernel does that for 16 pages at a time while it copies, which costs less
  * than doing it beforehand (measured: 302 against 336 ms of CPU a GiB).
  */
-static int image_present(struct source_image *img, uint64_t from, uint64_t len)
+static int image_present(struct source_image *img, struct window *w, uint64_t from, uint64_t len)
 {
-	if (pagecache_has(img->fd, img->map_off + from, len, img->map + from))
+	if (pagecache_has(img->fd, w->off + from, len, w->map + from))
 		return 0;
 	/* EFAULT: pages past the end of a file that shrank; EINVAL: kernel before 5.14. */
-	if (madvise(img->map + from, len, MADV_POPULATE_READ) && errno == EFAULT)
+	if (madvise(w->map + from, len, MADV_POPULATE_READ) && errno == EFAULT)
 		return -ESTALE;
 	return 0;
 }
 
-static int image_window(struct source *src, uint64_t off, size_t len, const void **ptr)
+static int image_window(struct source *src, unsigned int lane, uint64_t off, size_t len,
+			const void **ptr)
 {
 	struct source_image *img = image_of(src);
+	struct window *w = &img->lane[lane];
 
 	if (off + len > img->size)
 		return -ESTALE;
-	if (!img->map || off < img->map_off || off + len > img->map_off + img->map_len) {
+	if (!w->map || off < w->off || off + len > w->off + w->len) {
 		uint64_t start = off & ~(SOURCE_WINDOW_MAX - 1ull);
 		uint64_t want = WINDOW_BYTES;
 
-		if (img->map)
-			munmap(img->map, img->map_len);
-		img->map = NULL;
+		if (w->map)
+			munmap(w->map, w->len);
+		w->map = NULL;
 		if (want > img->size - start)
 			want = img->size - start;
 		void *map = mmap(NULL, want, PROT_READ, MAP_SHARED, img->fd, start);
 
 		if (map == MAP_FAILED)
 			return -errno;
-		img->map = map;
-		img->map_off = start;
-		img->map_len = want;
-		img->pop_from = img->pop_to = 0;
+		w->map = map;
+		w->off = start;
+		w->len = want;
+		w->pop_from = w->pop_to = 0;
 	}
-	uint64_t at = off - img->map_off, end = at + len;
+	uint64_t at = off - w->off, end = at + len;
 
-	if (at < img->pop_from || end > img->pop_to) {
+	if (at < w->pop_from || end > w->pop_to) {
 		uint64_t from = at & ~(SOURCE_WINDOW_MAX - 1ull);
 		uint64_t to = (end + SOURCE_WINDOW_MAX - 1) & ~(SOURCE_WINDOW_MAX - 1ull);
 
-		if (to > img->map_len)
-			to = img->map_len;
-		int ret = image_present(img, from, to - from);
+		if (to > w->len)
+			to = w->len;
+		int ret = image_present(img, w, from, to - from);
 
 		if (ret)
 			return ret;
-		img->pop_from = from;
-		img->pop_to = to;
+		w->pop_from = from;
+		w->pop_to = to;
 	}
-	*ptr = img->map + at;
+	*ptr = w->map + at;
 	return 0;
 }
 
@@ -170,8 +176,9 @@ static void image_close(struct source *src)
 {
 	struct source_image *img = image_of(src);
 
-	if (img->map)
-		munmap(img->map, img->map_len);
+	for (unsigned int i = 0; i < SOURCE_LANES; i++)
+		if (img->lane[i].map)
+			munmap(img->lane[i].map, img->lane[i].len);
 	pthread_mutex_destroy(&img->lock);
 	free(img);
 }

@@ -26,7 +26,8 @@ struct source;
 struct source_ops {
 	const char *kind;
 	int (*fetch)(struct source *src, uint64_t off, void *buf, size_t len, bool nowait);
-	int (*window)(struct source *src, uint64_t off, size_t len, const void **ptr);
+	int (*window)(struct source *src, unsigned int lane, uint64_t off, size_t len,
+		      const void **ptr);
 	int (*verify)(struct source *src);
 	int (*punch)(struct source *src, uint64_t off, uint64_t len);
 	void (*close)(struct source *src);
@@ -48,14 +49,16 @@ static inline int source_fetch(struct source *src, uint64_t off, void *buf, size
 
 /*
  * source_window - lend a mapping of @len bytes at @off, the bytes at hand in memory.
- * The pointer stays good until the next call of source_window() for this source by the same
- * thread.  @len is at most SOURCE_WINDOW_MAX.
+ * @lane: < SOURCE_LANES; the pointer stays good until the next call for this source and lane.
+ * @len:  at most SOURCE_WINDOW_MAX.
  * Return: 0; -ENOTSUP (use fetch); -ESTALE; -errno.
  */
 #define SOURCE_WINDOW_MAX (2u << 20)
-static inline int source_window(struct source *src, uint64_t off, size_t len, const void **ptr)
+#define SOURCE_LANES 2
+static inline int source_window(struct source *src, unsigned int lane, uint64_t off, size_t len,
+				const void **ptr)
 {
-	return src->ops->window ? src->ops->window(src, off, len, ptr) : -95 /* ENOTSUP */;
+	return src->ops->window ? src->ops->window(src, lane, off, len, ptr) : -95 /* ENOTSUP */;
 }
 
 /* source_verify - Return: 0 while unchanged since it was opened, -ESTALE when not, -errno. */
