@@ -79,7 +79,7 @@ static int ask_open(struct probe *p)
 			 "filter hides it");
 	} else if (fd == -EPERM && !probe_has_cap(CAP_SYS_PTRACE)) {
 		item->side = PROBE_USER;
-		probe_no(item, "run as root, or sysctl vm.unprivileged_userfaultfd=1",
+		probe_no(item, "run as root",
 			 "no CAP_SYS_PTRACE, and vm.unprivileged_userfaultfd is 0");
 	} else {
 		item->side = fd == -EPERM ? PROBE_USER : PROBE_KERNEL;
