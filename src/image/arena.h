@@ -15,9 +15,9 @@
 struct arena_chunk;
 
 struct arena {
-	ProtobufCAllocator allocator;	/* give this to the unpacker */
+	ProtobufCAllocator allocator; /* give this to the unpacker */
 	struct arena_chunk *chunks;
-	size_t left;			/* bytes that the present record may still ask for */
+	size_t left; /* bytes that the present record may still ask for */
 };
 
 void arena_init(struct arena *arena);

@@ -16,9 +16,12 @@
  *
  * Page counts stand in field 5 (4.2) or field 2 (before).  Entries are split at VMA borders;
  * only VMAs that criu can make lazy (private anonymous, not locked, not hugetlb, not
- * vdso/vvar/guard) get any.  Pieces that continue each other are merged.  Whatever the reader does not know
- * (image version above 2, a magic, a flag bit, a pagemap field) is refused by name, file and
- * offset instead of being guessed at: a wrong offset would be a wrong byte.
+ * vdso/vvar/guard) get any.  Pieces that continue each other are merged.  Whatever the reader
+ * does not know (image version above 2, a magic, a flag bit, a pagemap field) is refused by name,
+ * file and offset instead of being guessed at: a wrong offset would be a wrong byte.
+ *
+ * Entries have to account for exactly the bytes that the pages file has: a pagemap that was cut
+ * short between two entries would lose bytes without a word otherwise.
  *
  * Source files are opened once for the set and numbered 0..; two tasks or levels that name the
  * same file share the number.  Nothing here reads page contents.
@@ -69,9 +72,9 @@ int image_load_task(struct image_set *set, uint32_t vpid,
 
 /* One pages file that some piece named. */
 struct image_source {
-	int fd;			/* open for reading (and writing with rdwr); belongs to the set */
-	uint64_t size_bytes;	/* st_size when it was opened */
-	char name[256];		/* path as a person would name it, for messages */
+	int fd;		     /* open for reading (and writing with rdwr); belongs to the set */
+	uint64_t size_bytes; /* st_size when it was opened */
+	char name[256];	     /* path as a person would name it, for messages */
 };
 
 /* Number of sources known so far; grows with image_load_task(). */

@@ -27,23 +27,27 @@ static int inventory_version(struct record_file *file, struct arena *arena, stru
 	if (ret < 0)
 		return ret;
 	if (!ret)
-		return image_error_set(err, EBADMSG, "%s: ends at byte %" PRIu64 " without its record",
+		return image_error_set(err, EBADMSG,
+				       "%s: ends at byte %" PRIu64 " without its record",
 				       file->name, file->at);
 	arena_reset(arena, len);
 	e = inventory_entry__unpack(&arena->allocator, len, data);
 	if (!e || !e->has_img_version || !e->img_version)
 		return image_error_set(err, EBADMSG,
-				       "%s: the record at byte %" PRIu64 " is damaged: it gives no image "
-				       "version", file->name, file->at);
+				       "%s: the record at byte %" PRIu64
+				       " is damaged: it gives no image "
+				       "version",
+				       file->name, file->at);
 	if (e->img_version != INVENTORY_VERSION)
-		return image_error_set(err, ENOTSUP,
-				       "%s: the record at byte %" PRIu64 " gives image version %" PRIu32
-				       "; version %u can be served (criu up to 4.2, not compressed)",
-				       file->name, file->at, e->img_version, INVENTORY_VERSION);
+		return image_error_set(
+			err, ENOTSUP,
+			"%s: the record at byte %" PRIu64 " gives image version %" PRIu32
+			"; version %u can be served (criu up to 4.2, not compressed)",
+			file->name, file->at, e->img_version, INVENTORY_VERSION);
 	return record_expect_end(file, err);
 }
 
-static int inventory_read(struct image_set *set, struct image_error *err)
+static int inventory_read_version(struct image_set *set, struct image_error *err)
 {
 	struct record_file file = RECORD_FILE_INIT;
 	struct arena arena;
@@ -53,7 +57,8 @@ static int inventory_read(struct image_set *set, struct image_error *err)
 	ret = record_open(&file, set->levels[0].dir_fd, "", "inventory.img", INVENTORY_MAGIC, false,
 			  err);
 	if (ret == -ENOENT)
-		image_error_set(err, ENOENT, "inventory.img: missing: the directory holds no criu images "
+		image_error_set(err, ENOENT,
+				"inventory.img: missing: the directory holds no criu images "
 				"(is -D right?)");
 	if (!ret)
 		ret = inventory_version(&file, &arena, err);
@@ -62,17 +67,19 @@ static int inventory_read(struct image_set *set, struct image_error *err)
 	return ret;
 }
 
-static int pstree_take(struct image_set *set, struct record_file *file, const PstreeEntry *e,
-		       struct image_error *err)
+static int inventory_add_task(struct image_set *set, struct record_file *file, const PstreeEntry *e,
+			      struct image_error *err)
 {
 	uint32_t *more;
 
 	if (!e->has_pid || !e->pid || e->pid > INT32_MAX)
-		return image_error_set(err, EBADMSG, "%s: the record at byte %" PRIu64 " has no usable pid",
+		return image_error_set(err, EBADMSG,
+				       "%s: the record at byte %" PRIu64 " has no usable pid",
 				       file->name, file->at);
 	/* Room for a power of two. */
 	if (!(set->nvpids & (set->nvpids - 1))) {
-		more = realloc(set->vpids, (set->nvpids ? 2 * (size_t)set->nvpids : 1) * sizeof(*more));
+		more = realloc(set->vpids,
+			       (set->nvpids ? 2 * (size_t)set->nvpids : 1) * sizeof(*more));
 		if (!more)
 			return image_error_set(err, ENOMEM, "%s: no memory for %" PRIu32 " tasks",
 					       file->name, set->nvpids);
@@ -82,15 +89,15 @@ static int pstree_take(struct image_set *set, struct record_file *file, const Ps
 	return 0;
 }
 
-static int pstree_cmp(const void *a, const void *b)
+static int inventory_cmp(const void *a, const void *b)
 {
 	const uint32_t *x = a, *y = b;
 
 	return (*x > *y) - (*x < *y);
 }
 
-static int pstree_records(struct image_set *set, struct record_file *file, struct arena *arena,
-			  struct image_error *err)
+static int inventory_tasks(struct image_set *set, struct record_file *file, struct arena *arena,
+			   struct image_error *err)
 {
 	const uint8_t *data;
 	PstreeEntry *e;
@@ -101,9 +108,10 @@ static int pstree_records(struct image_set *set, struct record_file *file, struc
 		arena_reset(arena, len);
 		e = pstree_entry__unpack(&arena->allocator, len, data);
 		if (!e)
-			return image_error_set(err, EBADMSG, "%s: the record at byte %" PRIu64 " is damaged",
+			return image_error_set(err, EBADMSG,
+					       "%s: the record at byte %" PRIu64 " is damaged",
 					       file->name, file->at);
-		ret = pstree_take(set, file, e, err);
+		ret = inventory_add_task(set, file, e, err);
 		if (ret)
 			return ret;
 	}
@@ -112,15 +120,17 @@ static int pstree_records(struct image_set *set, struct record_file *file, struc
 	if (!set->nvpids)
 		return image_error_set(err, EBADMSG, "%s: ends at byte %" PRIu64 " without a task",
 				       file->name, file->at);
-	qsort(set->vpids, set->nvpids, sizeof(*set->vpids), pstree_cmp);
+	qsort(set->vpids, set->nvpids, sizeof(*set->vpids), inventory_cmp);
 	for (uint32_t i = 1; i < set->nvpids; i++)
 		if (set->vpids[i] == set->vpids[i - 1])
-			return image_error_set(err, EBADMSG, "%s: lists task %" PRIu32 " twice, before byte %"
-					       PRIu64, file->name, set->vpids[i], file->at);
+			return image_error_set(err, EBADMSG,
+					       "%s: lists task %" PRIu32
+					       " twice, before byte %" PRIu64,
+					       file->name, set->vpids[i], file->at);
 	return 0;
 }
 
-static int pstree_read(struct image_set *set, struct image_error *err)
+static int inventory_read_tasks(struct image_set *set, struct image_error *err)
 {
 	struct record_file file = RECORD_FILE_INIT;
 	struct arena arena;
@@ -129,7 +139,7 @@ static int pstree_read(struct image_set *set, struct image_error *err)
 	arena_init(&arena);
 	ret = record_open(&file, set->levels[0].dir_fd, "", "pstree.img", PSTREE_MAGIC, true, err);
 	if (!ret)
-		ret = pstree_records(set, &file, &arena, err);
+		ret = inventory_tasks(set, &file, &arena, err);
 	arena_fini(&arena);
 	record_close(&file);
 	return ret;
@@ -137,7 +147,7 @@ static int pstree_read(struct image_set *set, struct image_error *err)
 
 int inventory_load(struct image_set *set, struct image_error *err)
 {
-	int ret = inventory_read(set, err);
+	int ret = inventory_read_version(set, err);
 
-	return ret ? ret : pstree_read(set, err);
+	return ret ? ret : inventory_read_tasks(set, err);
 }

@@ -35,17 +35,22 @@ static int mm_check_vma(const struct mm *mm, size_t i, const VmaEntry *e, uint64
 {
 	if (!e->has_start || !e->has_end || !e->has_flags || !e->has_status)
 		return image_error_set(err, EBADMSG,
-				       "%s: VMA %zu of the record at byte %" PRIu64 " lacks its addresses, "
-				       "flags or status: damaged", mm->name, i, mm->at);
+				       "%s: VMA %zu of the record at byte %" PRIu64
+				       " lacks its addresses, "
+				       "flags or status: damaged",
+				       mm->name, i, mm->at);
 	if (e->start >= e->end || e->start % page_size || e->end % page_size)
 		return image_error_set(err, EBADMSG,
-				       "%s: VMA %zu of the record at byte %" PRIu64 " is no range of pages: "
-				       "0x%" PRIx64 "-0x%" PRIx64, mm->name, i, mm->at, e->start, e->end);
+				       "%s: VMA %zu of the record at byte %" PRIu64
+				       " is no range of pages: "
+				       "0x%" PRIx64 "-0x%" PRIx64,
+				       mm->name, i, mm->at, e->start, e->end);
 	if ((mm_lazy(e) || (e->status & MM_GUARD)) && e->end > MM_ADDRESS_END)
 		return image_error_set(err, EBADMSG,
-				       "%s: VMA %zu of the record at byte %" PRIu64 " goes beyond any user "
-				       "address: 0x%" PRIx64 "-0x%" PRIx64, mm->name, i, mm->at, e->start,
-				       e->end);
+				       "%s: VMA %zu of the record at byte %" PRIu64
+				       " goes beyond any user "
+				       "address: 0x%" PRIx64 "-0x%" PRIx64,
+				       mm->name, i, mm->at, e->start, e->end);
 	return 0;
 }
 
@@ -77,12 +82,18 @@ static void mm_join_guards(struct mm *mm)
 
 static int mm_take(struct mm *mm, const MmEntry *e, uint64_t page_size, struct image_error *err)
 {
+	size_t nlazy = 0, nguards = 0;
 	uint64_t before = 0;
 
-	mm->lazy = calloc(e->n_vmas + 1, sizeof(*mm->lazy));
-	mm->guards = calloc(e->n_vmas + 1, sizeof(*mm->guards));
+	for (size_t i = 0; i < e->n_vmas; i++) {
+		nlazy += mm_lazy(e->vmas[i]);
+		nguards += !!(e->vmas[i]->status & MM_GUARD);
+	}
+	mm->lazy = calloc(nlazy + 1, sizeof(*mm->lazy));
+	mm->guards = calloc(nguards + 1, sizeof(*mm->guards));
 	if (!mm->lazy || !mm->guards)
-		return image_error_set(err, ENOMEM, "%s: no memory for %zu VMAs", mm->name, e->n_vmas);
+		return image_error_set(err, ENOMEM, "%s: no memory for %zu VMAs", mm->name,
+				       e->n_vmas);
 	for (size_t i = 0; i < e->n_vmas; i++) {
 		const VmaEntry *v = e->vmas[i];
 		int ret = mm_check_vma(mm, i, v, page_size, err);
@@ -94,11 +105,11 @@ static int mm_take(struct mm *mm, const MmEntry *e, uint64_t page_size, struct i
 			continue;
 		}
 		if (v->start < before)
-			return image_error_set(err, EBADMSG,
-					       "%s: VMA %zu of the record at byte %" PRIu64
-					       " starts at 0x%" PRIx64
-					       ", before the end of the one in front of it, 0x%" PRIx64,
-					       mm->name, i, mm->at, v->start, before);
+			return image_error_set(
+				err, EBADMSG,
+				"%s: VMA %zu of the record at byte %" PRIu64 " starts at 0x%" PRIx64
+				", before the end of the one in front of it, 0x%" PRIx64,
+				mm->name, i, mm->at, v->start, before);
 		before = v->end;
 		if (mm_lazy(v))
 			mm->lazy[mm->nlazy++] = (struct mm_vma){ range_make(v->start, v->end),
@@ -127,8 +138,9 @@ int mm_load(struct mm *mm, int dir_fd, uint32_t vpid, uint64_t page_size, struct
 	if (ret < 0)
 		goto out;
 	if (!ret) {
-		ret = image_error_set(err, EBADMSG, "%s: ends at byte %" PRIu64 " without its record",
-				      mm->name, file.at);
+		ret = image_error_set(err, EBADMSG,
+				      "%s: ends at byte %" PRIu64 " without its record", mm->name,
+				      file.at);
 		goto out;
 	}
 	mm->at = file.at;

@@ -16,15 +16,15 @@
 
 struct mm_vma {
 	struct range at;
-	uint64_t madv;		/* bit n: MADV_n */
+	uint64_t madv; /* bit n: MADV_n */
 };
 
 struct mm {
-	char name[64];		/* of the file, for messages */
-	uint64_t at;		/* where in the file the record is, likewise */
-	struct mm_vma *lazy;	/* ascending, apart from each other */
+	char name[64];	     /* of the file, for messages */
+	uint64_t at;	     /* where in the file the record is, likewise */
+	struct mm_vma *lazy; /* ascending, apart from each other */
 	uint32_t nlazy;
-	struct range *guards;	/* likewise */
+	struct range *guards; /* likewise */
 	uint32_t nguards;
 };
 

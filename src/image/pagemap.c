@@ -17,7 +17,8 @@ static int pagemap_unknown_field(struct pagemap *pm, const ProtobufCMessage *msg
 				 struct image_error *err)
 {
 	return image_error_set(err, ENOTSUP,
-			       "%s: the record at byte %" PRIu64 " has field %" PRIu32 ", which is not known "
+			       "%s: the record at byte %" PRIu64 " has field %" PRIu32
+			       ", which is not known "
 			       "here: images up to criu 4.2, not compressed, can be served",
 			       pm->file.name, pm->file.at, msg->unknown_fields[0].tag);
 }
@@ -41,18 +42,21 @@ int pagemap_open(struct pagemap *pm, int dir_fd, const char *prefix, uint32_t vp
 	if (ret < 0)
 		return ret;
 	if (!ret)
-		return image_error_set(err, EBADMSG, "%s: ends at byte %" PRIu64 " without a head record",
+		return image_error_set(err, EBADMSG,
+				       "%s: ends at byte %" PRIu64 " without a head record",
 				       pm->file.name, pm->file.at);
 	arena_reset(&pm->arena, len);
 	head = pagemap_head__unpack(&pm->arena.allocator, len, data);
 	if (!head)
-		return image_error_set(err, EBADMSG, "%s: the head record at byte %" PRIu64 " is damaged",
+		return image_error_set(err, EBADMSG,
+				       "%s: the head record at byte %" PRIu64 " is damaged",
 				       pm->file.name, pm->file.at);
 	if (head->base.n_unknown_fields)
 		return pagemap_unknown_field(pm, &head->base, err);
 	if (!head->has_pages_id)
 		return image_error_set(err, EBADMSG,
-				       "%s: the head record at byte %" PRIu64 " names no pages file",
+				       "%s: the head record at byte %" PRIu64
+				       " names no pages file",
 				       pm->file.name, pm->file.at);
 	pm->pages_id = head->pages_id;
 	return 0;
@@ -70,18 +74,21 @@ static int pagemap_flags(struct pagemap *pm, const PagemapEntry *e, struct image
 	uint32_t flags = e->has_flags ? e->flags : 0;
 
 	if (flags & ~PAGEMAP_KNOWN)
-		return image_error_set(err, ENOTSUP,
-				       "%s: the entry at byte %" PRIu64 " has flag bits 0x%x, which are not "
-				       "known here: images up to criu 4.2, not compressed, can be served",
-				       pm->file.name, pm->file.at, flags & ~PAGEMAP_KNOWN);
+		return image_error_set(
+			err, ENOTSUP,
+			"%s: the entry at byte %" PRIu64 " has flag bits 0x%x, which are not "
+			"known here: images up to criu 4.2, not compressed, can be served",
+			pm->file.name, pm->file.at, flags & ~PAGEMAP_KNOWN);
 	if (e->has_in_parent && e->in_parent)
 		flags |= PAGEMAP_PARENT;
 	else if (!e->has_flags)
 		flags = PAGEMAP_PRESENT;
 	if ((flags & PAGEMAP_PARENT) && (flags & PAGEMAP_PRESENT))
 		return image_error_set(err, EBADMSG,
-				       "%s: the entry at byte %" PRIu64 " says that its bytes are both here and "
-				       "in the parent", pm->file.name, pm->file.at);
+				       "%s: the entry at byte %" PRIu64
+				       " says that its bytes are both here and "
+				       "in the parent",
+				       pm->file.name, pm->file.at);
 	return flags;
 }
 
@@ -92,12 +99,14 @@ static int pagemap_count(struct pagemap *pm, const PagemapEntry *e, uint64_t *co
 
 	*count = e->has_nr_pages ? e->nr_pages : old;
 	if (!*count)
-		return image_error_set(err, EBADMSG, "%s: the entry at byte %" PRIu64 " has no pages",
+		return image_error_set(err, EBADMSG,
+				       "%s: the entry at byte %" PRIu64 " has no pages",
 				       pm->file.name, pm->file.at);
 	if (old && old != *count)
 		return image_error_set(err, EBADMSG,
-				       "%s: the entry at byte %" PRIu64 " gives two counts, %" PRIu32
-				       " pages and %" PRIu64, pm->file.name, pm->file.at, old, *count);
+				       "%s: the entry at byte %" PRIu64
+				       " gives two counts, %" PRIu32 " pages and %" PRIu64,
+				       pm->file.name, pm->file.at, old, *count);
 	return 0;
 }
 
@@ -117,12 +126,13 @@ static int pagemap_take(struct pagemap *pm, const PagemapEntry *e, struct image_
 	if (!e->has_vaddr || e->vaddr % pm->page_size)
 		return image_error_set(err, EBADMSG,
 				       "%s: the entry at byte %" PRIu64 " has address 0x%" PRIx64
-				       ", not that of a page", pm->file.name, pm->file.at, e->vaddr);
+				       ", not that of a page",
+				       pm->file.name, pm->file.at, e->vaddr);
 	if (e->vaddr >= MM_ADDRESS_END || count > (MM_ADDRESS_END - e->vaddr) / pm->page_size)
 		return image_error_set(err, EBADMSG,
-				       "%s: the entry at byte %" PRIu64 ", %" PRIu64 " pages at 0x%" PRIx64
-				       ", goes beyond any user address", pm->file.name, pm->file.at, count,
-				       e->vaddr);
+				       "%s: the entry at byte %" PRIu64 ", %" PRIu64
+				       " pages at 0x%" PRIx64 ", goes beyond any user address",
+				       pm->file.name, pm->file.at, count, e->vaddr);
 	if (e->vaddr < before)
 		return image_error_set(err, EBADMSG,
 				       "%s: the entry at byte %" PRIu64 " starts at 0x%" PRIx64

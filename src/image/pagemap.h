@@ -19,13 +19,13 @@ struct pagemap {
 	struct record_file file;
 	struct arena arena;
 	uint64_t page_size;
-	uint32_t pages_id;		/* the bytes are in pages-<pages_id>.img */
-	bool end;			/* there is no entry after the present one */
+	uint32_t pages_id; /* the bytes are in pages-<pages_id>.img */
+	bool end;	   /* there is no entry after the present one */
 	/* The present entry; start == end before the first one. */
 	struct range at;
-	uint32_t flags;			/* PAGEMAP_* */
-	uint64_t offset;		/* of at.start in the pages file, when present */
-	uint64_t next_offset;		/* bytes of the pages file that are accounted for so far */
+	uint32_t flags;	      /* PAGEMAP_* */
+	uint64_t offset;      /* of at.start in the pages file, when present */
+	uint64_t next_offset; /* bytes of the pages file that are accounted for so far */
 };
 
 /*

@@ -22,7 +22,8 @@ int record_open_file(int dir_fd, const char *file, const char *name, int flags, 
 	struct stat st;
 
 	if (fd < 0 && errno == ENOENT)
-		return image_error_set(err, ENOENT, "%s: missing: copy the whole image directory", name);
+		return image_error_set(err, ENOENT, "%s: missing: copy the whole image directory",
+				       name);
 	if (fd < 0)
 		return image_error_set(err, errno, "%s: cannot open: %s", name, strerror(errno));
 	if (fstat(fd, &st))
@@ -31,7 +32,8 @@ int record_open_file(int dir_fd, const char *file, const char *name, int flags, 
 		return image_error_set(err, EBADMSG, "%s: not a regular file", name);
 	/* Non-blocking was for the open alone; some readers heed it on regular files too. */
 	if (fcntl(fd, F_SETFL, 0) < 0)
-		return image_error_set(err, errno, "%s: cannot set flags: %s", name, strerror(errno));
+		return image_error_set(err, errno, "%s: cannot set flags: %s", name,
+				       strerror(errno));
 	*size = st.st_size;
 	return fd_take(&fd);
 }
@@ -50,19 +52,21 @@ static int record_fill(struct record_file *f, size_t want, struct image_error *e
 		uint8_t *more = realloc(f->buf, want);
 
 		if (!more)
-			return image_error_set(err, ENOMEM, "%s: no memory for a record of %zu bytes",
-					       f->name, want);
+			return image_error_set(err, ENOMEM,
+					       "%s: no memory for a record of %zu bytes", f->name,
+					       want);
 		f->buf = more;
 		f->room = want;
 	}
 	n = fd_read_full(f->fd, f->buf + f->end, f->room - f->end);
 	if (n < 0)
-		return image_error_set(err, -n, "%s: cannot read near byte %" PRIu64 ": %s", f->name,
-				       f->next, strerror(-n));
+		return image_error_set(err, -n, "%s: cannot read near byte %" PRIu64 ": %s",
+				       f->name, f->next, strerror(-n));
 	f->end += n;
 	if (f->end < want)
-		return image_error_set(err, EBADMSG, "%s: shrank while it was read, at byte %" PRIu64,
-				       f->name, f->next);
+		return image_error_set(err, EBADMSG,
+				       "%s: shrank while it was read, at byte %" PRIu64, f->name,
+				       f->next);
 	return 0;
 }
 
@@ -73,8 +77,10 @@ static int record_word(struct record_file *f, uint32_t *word, struct image_error
 
 	if (f->size - f->next < sizeof(raw))
 		return image_error_set(err, EBADMSG,
-				       "%s: truncated at byte %" PRIu64 ", in the middle of a word: "
-				       "copy the file again", f->name, f->size);
+				       "%s: truncated at byte %" PRIu64
+				       ", in the middle of a word: "
+				       "copy the file again",
+				       f->name, f->size);
 	ret = record_fill(f, sizeof(raw), err);
 	if (ret)
 		return ret;
@@ -95,8 +101,10 @@ static int record_magic(struct record_file *f, uint32_t magic, struct image_erro
 		return ret;
 	if (word != magic)
 		return image_error_set(err, EBADMSG,
-				       "%s: magic 0x%08x at byte %" PRIu64 " where 0x%08x belongs: damaged, or "
-				       "not a criu image of this name", f->name, word, at, magic);
+				       "%s: magic 0x%08x at byte %" PRIu64
+				       " where 0x%08x belongs: damaged, or "
+				       "not a criu image of this name",
+				       f->name, word, at, magic);
 	return 0;
 }
 
@@ -139,12 +147,13 @@ int record_next(struct record_file *f, uint32_t max, const uint8_t **data, uint3
 	if (*len > f->size - f->next)
 		return image_error_set(err, EBADMSG,
 				       "%s: truncated: the record at byte %" PRIu64 " says %" PRIu32
-				       " bytes, %" PRIu64 " are left", f->name, f->at, *len,
-				       f->size - f->next);
+				       " bytes, %" PRIu64 " are left",
+				       f->name, f->at, *len, f->size - f->next);
 	if (*len > max)
 		return image_error_set(err, EBADMSG,
 				       "%s: the record at byte %" PRIu64 " says %" PRIu32
-				       " bytes, more than the %" PRIu32 " that such a record may have",
+				       " bytes, more than the %" PRIu32
+				       " that such a record may have",
 				       f->name, f->at, *len, max);
 	ret = record_fill(f, *len, err);
 	if (ret)
@@ -159,6 +168,8 @@ int record_expect_end(struct record_file *f, struct image_error *err)
 {
 	if (f->next == f->size)
 		return 0;
-	return image_error_set(err, EBADMSG, "%s: %" PRIu64 " bytes too many after byte %" PRIu64
-			       ", where the only record ends", f->name, f->size - f->next, f->next);
+	return image_error_set(err, EBADMSG,
+			       "%s: %" PRIu64 " bytes too many after byte %" PRIu64
+			       ", where the only record ends",
+			       f->name, f->size - f->next, f->next);
 }

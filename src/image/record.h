@@ -19,17 +19,20 @@
 
 struct record_file {
 	int fd;
-	char name[RECORD_NAME_MAX];	/* for messages */
-	uint64_t size;			/* of the file, bytes */
-	uint64_t at;			/* where the record last returned starts (its size word) */
-	uint64_t next;			/* where the next one starts */
+	char name[RECORD_NAME_MAX]; /* for messages */
+	uint64_t size;		    /* of the file, bytes */
+	uint64_t at;		    /* where the record last returned starts (its size word) */
+	uint64_t next;		    /* where the next one starts */
 	uint8_t *buf;
-	size_t room;			/* of buf */
-	size_t first;			/* the unread bytes of buf are [first, end) */
+	size_t room;  /* of buf */
+	size_t first; /* the unread bytes of buf are [first, end) */
 	size_t end;
 };
 
-#define RECORD_FILE_INIT { .fd = -1 }
+#define RECORD_FILE_INIT \
+	{                \
+		.fd = -1 \
+	}
 
 /*
  * record_open_file - open a regular file, never waiting for a writer of a FIFO.

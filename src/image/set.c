@@ -32,18 +32,20 @@ static int set_no_parent(const struct set_level *below, const char *why, int cod
 	ssize_t n = readlinkat(below->dir_fd, "parent", target, sizeof(target) - 1);
 
 	if (n < 0 && code == ENOENT)
-		return image_error_set(err, ENOENT,
-				       "%sparent: missing, but %s says that bytes are in the parent "
-				       "images: put the link to the directory of the earlier dump back",
-				       below->prefix, why);
+		return image_error_set(
+			err, ENOENT,
+			"%sparent: missing, but %s says that bytes are in the parent "
+			"images: put the link to the directory of the earlier dump back",
+			below->prefix, why);
 	if (n < 0)
 		return image_error_set(err, code, "%sparent: cannot open: %s", below->prefix,
 				       strerror(code));
 	target[n] = '\0';
-	return image_error_set(err, code,
-			       "%sparent: leads to %s, which cannot be opened (%s), but %s says that bytes "
-			       "are there: bring that directory back",
-			       below->prefix, target, strerror(code), why);
+	return image_error_set(
+		err, code,
+		"%sparent: leads to %s, which cannot be opened (%s), but %s says that bytes "
+		"are there: bring that directory back",
+		below->prefix, target, strerror(code), why);
 }
 
 int set_level_open(struct image_set *set, uint32_t index, int dir_fd, const char *why,
@@ -64,11 +66,13 @@ int set_level_open(struct image_set *set, uint32_t index, int dir_fd, const char
 	if (fd < 0 && below)
 		return set_no_parent(below, why, errno, err);
 	if (fd < 0 || fstat(fd, &st))
-		return image_error_set(err, errno, "image directory: cannot open: %s", strerror(errno));
+		return image_error_set(err, errno, "image directory: cannot open: %s",
+				       strerror(errno));
 	for (uint32_t i = 0; i < set->nlevels; i++)
 		if (set->levels[i].dev == st.st_dev && set->levels[i].ino == st.st_ino)
 			return image_error_set(err, ELOOP,
-					       "%sparent: leads back into the same image set", below->prefix);
+					       "%sparent: leads back into the same image set",
+					       below->prefix);
 	more = realloc(set->levels, (index + 1) * sizeof(*more));
 	if (!more)
 		return image_error_set(err, ENOMEM, "image directory: no memory for level %" PRIu32,
@@ -152,12 +156,15 @@ int set_source_open(struct image_set *set, uint32_t level, uint32_t pages_id, co
 	set_pages_name(at, pages_id, file, name);
 	fd = record_open_file(at->dir_fd, file, name, set->rdwr ? O_RDWR : O_RDONLY, &size, err);
 	if (fd == -ENOENT)
-		return image_error_set(err, ENOENT, "%s: missing, but %s names it: copy the whole image "
-				       "directory", name, why);
+		return image_error_set(err, ENOENT,
+				       "%s: missing, but %s names it: copy the whole image "
+				       "directory",
+				       name, why);
 	if (set->rdwr && (fd == -EROFS || fd == -EACCES || fd == -EPERM))
-		return image_error_set(err, -fd, "%s: cannot open for writing (%s), as --auto-dedup "
-				       "needs: make it writable or leave that option out", name,
-				       strerror(-fd));
+		return image_error_set(err, -fd,
+				       "%s: cannot open for writing (%s), as --auto-dedup "
+				       "needs: make it writable or leave that option out",
+				       name, strerror(-fd));
 	if (fd < 0)
 		return fd;
 	ret = set_source_add(set, fd, size, name, index, err);

@@ -16,25 +16,25 @@
 
 struct set_level {
 	int dir_fd;
-	dev_t dev;		/* identity of the directory */
+	dev_t dev; /* identity of the directory */
 	ino_t ino;
-	char prefix[128];	/* stands before file names in messages */
+	char prefix[128]; /* stands before file names in messages */
 };
 
 struct set_source {
 	struct image_source pub;
-	dev_t dev;		/* identity of the file */
+	dev_t dev; /* identity of the file */
 	ino_t ino;
 };
 
 struct image_set {
 	bool rdwr;
 	uint64_t page_size;
-	uint32_t *vpids;		/* ascending */
+	uint32_t *vpids; /* ascending */
 	uint32_t nvpids;
 	struct set_level *levels;
 	uint32_t nlevels;
-	struct set_source **sources;	/* each of its own, so that addresses stay */
+	struct set_source **sources; /* each of its own, so that addresses stay */
 	uint32_t nsources;
 };
 

@@ -29,18 +29,18 @@
 
 #define BUNDLE_LEVELS 4u
 #define BUNDLE_FILES 7u
-#define BUNDLE_PAGES 4u		/* index of the first pages file */
+#define BUNDLE_PAGES 4u /* index of the first pages file */
 #define BUNDLE_VPID 7u
 #define BUNDLE_VMAS_MAX 4096u
 #define BUNDLE_FN static inline __attribute__((unused))
 
 static const char *const bundle_names[BUNDLE_FILES] = {
-	"inventory.img", "pstree.img", "mm-7.img", "pagemap-7.img",
-	"pages-1.img", "pages-2.img", "pages-3.img",
+	"inventory.img", "pstree.img",	"mm-7.img",    "pagemap-7.img",
+	"pages-1.img",	 "pages-2.img", "pages-3.img",
 };
 
 struct bundle_file {
-	const uint8_t *data;	/* NULL: not there */
+	const uint8_t *data; /* NULL: not there */
 	uint16_t len;
 };
 
@@ -100,7 +100,8 @@ BUNDLE_FN void bundle_rmdirs(int root_fd)
 	}
 }
 
-BUNDLE_FN bool bundle_put_file(int root_fd, const char *path, const struct bundle_file *f, bool pages)
+BUNDLE_FN bool bundle_put_file(int root_fd, const char *path, const struct bundle_file *f,
+			       bool pages)
 {
 	bool good;
 	int fd;
@@ -152,7 +153,7 @@ BUNDLE_FN bool bundle_put(const struct bundle *b, int root_fd)
 struct bundle_result {
 	int ret;
 	struct image_error err;
-	const char *broken;	/* a promise that was not kept, or NULL */
+	const char *broken; /* a promise that was not kept, or NULL */
 	uint32_t npieces;
 	uint64_t nbytes;
 	/* While it runs. */

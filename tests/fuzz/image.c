@@ -45,7 +45,7 @@ static bool fuzz_put(const struct bundle *b)
 
 		any[l] |= !!new->data;
 		had[l] |= !!old->data;
-		if (!new->data == !old->data && new->len == old->len &&
+		if (!new->data == !old->data &&new->len == old->len &&
 		    (!new->data || !memcmp(new->data, old->data, new->len)))
 			continue;
 		snprintf(path, sizeof(path), "%u/%s", l, bundle_names[k]);

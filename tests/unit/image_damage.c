@@ -136,14 +136,16 @@ static struct tally tally(const char *set, uint32_t level, uint32_t file, const 
 {
 	struct tally t = { .runs = 0 };
 
-	snprintf(t.what, sizeof(t.what), "%.63s: level %u %s %s", set, level, bundle_names[file], what);
+	snprintf(t.what, sizeof(t.what), "%.63s: level %u %s %s", set, level, bundle_names[file],
+		 what);
 	return t;
 }
 
 static void tally_bad(struct tally *t, const char *why, uint64_t at)
 {
 	if (!t->bad++)
-		note("%s, at %" PRIu64 ": %s (%d %s)", t->what, at, why, result.ret, result.err.text);
+		note("%s, at %" PRIu64 ": %s (%d %s)", t->what, at, why, result.ret,
+		     result.err.text);
 }
 
 /* Put the damaged file, load, and check what holds always. @at: names the case in a message. */
@@ -180,14 +182,16 @@ static void test_cut(const char *set, uint32_t level, uint32_t file, const struc
 		run(&t, level, file, &f, len);
 		if (!result.ret && result.nbytes != owed)
 			tally_bad(&t, "bytes are lost without a word", len);
-		/* A record of these says how long it is; of the list of tasks only the last are lost. */
+		/* A record of these says how long it is; of the list of tasks only the last are
+		 * lost. */
 		if (!result.ret && file != 1 && file != 3)
 			tally_bad(&t, "half a file loads", len);
 	}
 	tally_done(&t);
 }
 
-static void test_flip(const char *set, uint32_t level, uint32_t file, const struct bundle_file *good)
+static void test_flip(const char *set, uint32_t level, uint32_t file,
+		      const struct bundle_file *good)
 {
 	struct tally t = tally(set, level, file, "with every bit flipped");
 	uint8_t *bytes = malloc(good->len);
@@ -203,7 +207,8 @@ static void test_flip(const char *set, uint32_t level, uint32_t file, const stru
 	tally_done(&t);
 }
 
-static void test_tail(const char *set, uint32_t level, uint32_t file, const struct bundle_file *good)
+static void test_tail(const char *set, uint32_t level, uint32_t file,
+		      const struct bundle_file *good)
 {
 	struct tally t = tally(set, level, file, "with bytes too many");
 	uint8_t *bytes = calloc(1, good->len + 8);
@@ -241,12 +246,13 @@ static void test_random(const char *set, uint32_t level, uint32_t file,
 	tally_done(&t);
 }
 
-static void test_pages(const char *set, uint32_t level, uint32_t file, const struct bundle_file *good)
+static void test_pages(const char *set, uint32_t level, uint32_t file,
+		       const struct bundle_file *good)
 {
 	struct tally t = tally(set, level, file, "of another length");
 	uint64_t size = bundle_pages_size(good);
-	const uint64_t sizes[] = { 0, 1, page, size / 2, size - page, size - 1, size + 1, size + page,
-				   2 * size, 1ull << 39 };
+	const uint64_t sizes[] = { 0,	     1,	       page,	    size / 2, size - page,
+				   size - 1, size + 1, size + page, 2 * size, 1ull << 39 };
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		uint8_t raw[8];
@@ -263,8 +269,8 @@ static void test_pages(const char *set, uint32_t level, uint32_t file, const str
 	tally_done(&t);
 }
 
-static void test_file(const char *set, uint32_t level, uint32_t file, const struct bundle_file *good,
-		      uint64_t owed)
+static void test_file(const char *set, uint32_t level, uint32_t file,
+		      const struct bundle_file *good, uint64_t owed)
 {
 	struct tally t = tally(set, level, file, "missing");
 
@@ -297,8 +303,8 @@ static void test_set(struct set *s)
 		ok(!result.broken, "%s keeps all promises: %s", s->name, result.err.text);
 		return;
 	}
-	ok(!result.ret && !result.broken && owed, "%s owes %" PRIu64 " bytes in %u pieces", s->name, owed,
-	   result.npieces);
+	ok(!result.ret && !result.broken && owed, "%s owes %" PRIu64 " bytes in %u pieces", s->name,
+	   owed, result.npieces);
 	for (uint32_t l = 0; l < BUNDLE_LEVELS; l++) {
 		for (uint32_t i = 0; i < BUNDLE_FILES; i++) {
 			char path[32];
@@ -328,7 +334,8 @@ int main(int argc, char **argv)
 			iw_write(fd, sets[i].name, sets[i].bytes.data, sets[i].bytes.len);
 		return 0;
 	}
-	snprintf(corpus, sizeof(corpus), "%s/tests/fuzz/corpus", getenv("TOP") ? getenv("TOP") : ".");
+	snprintf(corpus, sizeof(corpus), "%s/tests/fuzz/corpus",
+		 getenv("TOP") ? getenv("TOP") : ".");
 	read_corpus(corpus);
 	dir = iw_mkdir();
 	if (!bundle_mkdirs(dir.fd))
@@ -339,8 +346,7 @@ int main(int argc, char **argv)
 			test_set(&sets[i]);
 		iw_free(&sets[i].bytes);
 	}
-	ok(real >= 2, "%u of %u sets are from criu itself (in %s)", real,
-	   nsets, corpus);
+	ok(real >= 2, "%u of %u sets are from criu itself (in %s)", real, nsets, corpus);
 	iw_rmdir(&dir);
 	return tap_done();
 }

@@ -16,8 +16,8 @@ struct seen {
 	struct range vma[PIECES_MAX];
 	uint64_t madv[PIECES_MAX];
 	uint32_t nvmas;
-	uint32_t late;		/* VMAs that came after a piece */
-	uint32_t stop_after;	/* emit fails then; 0: never */
+	uint32_t late;	     /* VMAs that came after a piece */
+	uint32_t stop_after; /* emit fails then; 0: never */
 };
 
 static int on_vma(struct range at, uint64_t madv, void *arg)
@@ -49,7 +49,8 @@ static uint64_t pg(uint64_t n)
 
 static struct iw_vma anon(uint64_t from, uint64_t to)
 {
-	return (struct iw_vma){ pg(from), pg(to), IW_FLAGS_PRIVATE_ANON, IW_STATUS_PRIVATE_ANON, 0 };
+	return (struct iw_vma){ pg(from), pg(to), IW_FLAGS_PRIVATE_ANON, IW_STATUS_PRIVATE_ANON,
+				0 };
 }
 
 /* One piece: pages [from, to) at page @off of source @src. */
@@ -63,8 +64,8 @@ static void is_piece(const struct seen *s, uint32_t i, uint64_t from, uint64_t t
 		return;
 	}
 	ok(p->at.start.v == pg(from) && p->at.end.v == pg(to) && p->source == src &&
-	   p->offset == off * page, "piece %u: pages %" PRIu64 "-%" PRIu64 " from %u:%" PRIu64, i, from,
-	   to, src, off);
+		   p->offset == off * page,
+	   "piece %u: pages %" PRIu64 "-%" PRIu64 " from %u:%" PRIu64, i, from, to, src, off);
 	if (p->at.start.v != pg(from) || p->at.end.v != pg(to) || p->source != src ||
 	    p->offset != off * page)
 		note("got pages %" PRId64 "-%" PRId64 " from %u:%" PRIu64,
@@ -87,7 +88,8 @@ static void load(struct image_set *set, uint32_t vpid, struct seen *s)
 	struct image_error err = { "" };
 
 	*s = (struct seen){ 0 };
-	if (!is_i64(image_load_task(set, vpid, on_vma, on_piece, s, &err), 0, "task %u loads", vpid))
+	if (!is_i64(image_load_task(set, vpid, on_vma, on_piece, s, &err), 0, "task %u loads",
+		    vpid))
 		note("%s", err.text);
 	is_u64(s->late, 0, "all VMAs come before the first piece");
 }
@@ -96,7 +98,7 @@ static void test_styles(void)
 {
 	const struct iw_vma vmas[] = { anon(0, 8), anon(8, 16), anon(20, 30) };
 	const struct iw_entry entries[] = {
-		{ pg(1), 3, 6 }, { pg(4), 1, 4 }, { pg(5), 1, 6 }, { pg(6), 1, 6 },
+		{ pg(1), 3, 6 }, { pg(4), 1, 4 },  { pg(5), 1, 6 },  { pg(6), 1, 6 },
 		{ pg(7), 3, 6 }, { pg(20), 1, 1 }, { pg(21), 2, 6 }, { pg(25), 1, 6 },
 	};
 	const uint32_t pids[] = { 1, 9, 4 };
@@ -119,9 +121,9 @@ static void test_styles(void)
 		is_u64(s.nvmas, 3, "three VMAs");
 		is_u64(s.npieces, 5, "five pieces");
 		is_piece(&s, 0, 1, 4, 0, 0);
-		is_piece(&s, 1, 5, 8, 0, 4);	/* joined, up to the border of the VMA */
+		is_piece(&s, 1, 5, 8, 0, 4); /* joined, up to the border of the VMA */
 		is_piece(&s, 2, 8, 10, 0, 7);
-		is_piece(&s, 3, 21, 23, 0, 9);	/* the page in the parent takes no room here */
+		is_piece(&s, 3, 21, 23, 0, 9); /* the page in the parent takes no room here */
 		is_piece(&s, 4, 25, 26, 0, 11);
 		is_u64(image_nsources(set), 1, "one source");
 		ok(!strcmp(image_source_get(set, 0)->name, "pages-5.img"), "it has its name");
@@ -156,17 +158,17 @@ static void test_no_flags(void)
 static void test_vma_kinds(void)
 {
 	const struct iw_vma vmas[] = {
-		{ pg(0), pg(1), 0x22, 1 << 9 | 1, 1 << 18 },	/* WIPEONFORK */
-		{ pg(1), pg(2), 0x2022, 1 << 9 | 1, 0 },	/* locked */
-		{ pg(2), pg(3), 0x40022, 1 << 9 | 1, 0 },	/* hugetlb */
-		{ pg(3), pg(4), 0x21, 1 << 8 | 1, 0 },		/* shared */
-		{ pg(4), pg(5), 0x02, 1 << 6 | 1, 0 },		/* file */
-		{ pg(5), pg(6), 0x28, 1, 0 },			/* droppable */
-		{ pg(6), pg(7), 0x122, 1 << 9 | 3, 0 },		/* stack, grows down */
-		{ pg(7), pg(8), 0x22, 1 << 12 | 1, 0 },		/* vvar */
-		{ pg(8), pg(9), 0x22, 1 << 3 | 1, 0 },		/* vdso */
-		{ pg(9), pg(10), 0x22, 1 << 15 | 1 << 9 | 1, 0 },	/* shadow stack */
-		{ 0xffffffffff600000, 0xffffffffff601000, 0x22, 1 << 2 | 1, 0 },	/* vsyscall */
+		{ pg(0), pg(1), 0x22, 1 << 9 | 1, 1 << 18 },	  /* WIPEONFORK */
+		{ pg(1), pg(2), 0x2022, 1 << 9 | 1, 0 },	  /* locked */
+		{ pg(2), pg(3), 0x40022, 1 << 9 | 1, 0 },	  /* hugetlb */
+		{ pg(3), pg(4), 0x21, 1 << 8 | 1, 0 },		  /* shared */
+		{ pg(4), pg(5), 0x02, 1 << 6 | 1, 0 },		  /* file */
+		{ pg(5), pg(6), 0x28, 1, 0 },			  /* droppable */
+		{ pg(6), pg(7), 0x122, 1 << 9 | 3, 0 },		  /* stack, grows down */
+		{ pg(7), pg(8), 0x22, 1 << 12 | 1, 0 },		  /* vvar */
+		{ pg(8), pg(9), 0x22, 1 << 3 | 1, 0 },		  /* vdso */
+		{ pg(9), pg(10), 0x22, 1 << 15 | 1 << 9 | 1, 0 }, /* shadow stack */
+		{ 0xffffffffff600000, 0xffffffffff601000, 0x22, 1 << 2 | 1, 0 }, /* vsyscall */
 	};
 	const struct iw_entry none[1] = { { 0 } };
 	const uint32_t pids[] = { 9 };
@@ -190,7 +192,8 @@ static void test_vma_kinds(void)
 static void test_guards(void)
 {
 	const struct iw_vma vmas[] = {
-		anon(0, 20), anon(20, 40),
+		anon(0, 20),
+		anon(20, 40),
 		{ pg(30), pg(35), 0x22, 1 << 16 | 1, 0 },
 		{ pg(4), pg(6), 0x22, 1 << 16 | 1, 0 },
 		{ pg(6), pg(8), 0x22, 1 << 16 | 1, 0 },
@@ -198,7 +201,10 @@ static void test_guards(void)
 		{ pg(19), pg(21), 0x22, 1 << 16 | 1, 0 },
 	};
 	const struct iw_entry entries[] = {
-		{ pg(0), 5, 6 }, { pg(7), 2, 6 }, { pg(18), 4, 6 }, { pg(28), 12, 6 },
+		{ pg(0), 5, 6 },
+		{ pg(7), 2, 6 },
+		{ pg(18), 4, 6 },
+		{ pg(28), 12, 6 },
 	};
 	const uint32_t pids[] = { 9 };
 	struct iw_dir d = iw_mkdir();
@@ -228,10 +234,14 @@ static void make_chain(struct iw_dir *d, int fd[3], bool absolute)
 	const uint32_t pids[] = { 9 };
 	const struct iw_vma vmas[] = { anon(0, 12), anon(12, 40) };
 	const struct iw_entry top[] = {
-		{ pg(0), 2, 6 }, { pg(2), 18, 3 }, { pg(20), 1, 1 }, { pg(21), 1, 6 },
+		{ pg(0), 2, 6 },
+		{ pg(2), 18, 3 },
+		{ pg(20), 1, 1 },
+		{ pg(21), 1, 6 },
 	};
 	const struct iw_entry mid[] = {
-		{ pg(1), 4, 4 }, { pg(5), 2, 6 }, { pg(7), 7, 1 }, { pg(14), 1, 3 }, { pg(15), 20, 6 },
+		{ pg(1), 4, 4 },  { pg(5), 2, 6 },   { pg(7), 7, 1 },
+		{ pg(14), 1, 3 }, { pg(15), 20, 6 },
 	};
 	const struct iw_entry low[] = { { pg(0), 9, 4 }, { pg(9), 20, 6 } };
 	char target[128] = "../1";
@@ -263,10 +273,11 @@ static void test_parents(void)
 		load(set, 9, &s);
 		is_u64(s.npieces, 6, "six pieces");
 		is_piece(&s, 0, 0, 2, 0, 0);
-		is_piece(&s, 1, 2, 7, 1, 1);	/* two entries of the middle, one after the other */
-		is_piece(&s, 2, 7, 12, 2, 7);	/* the last: two entries, up to the border of the VMA */
+		is_piece(&s, 1, 2, 7, 1, 1); /* two entries of the middle, one after the other */
+		is_piece(&s, 2, 7, 12, 2,
+			 7); /* the last: two entries, up to the border of the VMA */
 		is_piece(&s, 3, 12, 15, 2, 12);
-		is_piece(&s, 4, 15, 20, 1, 6);	/* page 20 is in the parent, and eager */
+		is_piece(&s, 4, 15, 20, 1, 6); /* page 20 is in the parent, and eager */
 		is_piece(&s, 5, 21, 22, 0, 2);
 		is_u64(image_nsources(set), 3, "three sources");
 		ok(!strcmp(image_source_get(set, 0)->name, "pages-1.img"), "name of the first");
@@ -354,8 +365,10 @@ static void test_large(void)
 		{ (1ull << 56) - tib, 1ull << 56, 0x22, 1 << 9 | 1, 0 },
 	};
 	const struct iw_entry entries[] = {
-		{ page, npages, 6 }, { page + tib, (3ull << 30) / page, 6 },
-		{ (1ull << 47) - 2 * page, 1, 6 }, { (1ull << 56) - page, 1, 6 },
+		{ page, npages, 6 },
+		{ page + tib, (3ull << 30) / page, 6 },
+		{ (1ull << 47) - 2 * page, 1, 6 },
+		{ (1ull << 56) - page, 1, 6 },
 	};
 	const uint32_t pids[] = { 9 };
 

@@ -26,9 +26,9 @@ static uint32_t rnd(uint32_t n)
 
 struct model {
 	uint32_t nlevels;
-	int vma[NPAGES];		/* lazy VMA number, or -1 */
+	int vma[NPAGES]; /* lazy VMA number, or -1 */
 	bool guard[NPAGES];
-	uint32_t flags[LEVELS_MAX][NPAGES];	/* of the level's pagemap; 0: no entry */
+	uint32_t flags[LEVELS_MAX][NPAGES]; /* of the level's pagemap; 0: no entry */
 	/* The answer. */
 	bool owed[NPAGES];
 	uint32_t level[NPAGES];
@@ -36,7 +36,7 @@ struct model {
 	/* What came. */
 	uint32_t source_level[LEVELS_MAX];
 	struct extent_view last;
-	uint32_t next;			/* no piece may start before this page */
+	uint32_t next; /* no piece may start before this page */
 	uint32_t wrong;
 	struct image_set *set;
 };
@@ -54,8 +54,7 @@ static void model_vmas(struct model *m, struct iw_vma *vmas, uint32_t *nvmas, ui
 			len = NPAGES - at;
 		if (kind) {
 			vmas[n++] = (struct iw_vma){ base + at * page, base + (at + len) * page,
-						     kind == 1 ? 0x2022 : 0x22, 1 << 9 | 1,
-						     lazy };
+						     kind == 1 ? 0x2022 : 0x22, 1 << 9 | 1, lazy };
 			for (uint32_t i = 0; kind > 1 && i < len; i++)
 				m->vma[at + i] = lazy;
 			lazy += kind > 1;
@@ -253,8 +252,8 @@ static uint32_t round_run(uint64_t seed)
 	for (uint32_t l = 0; l < m.nlevels; l++)
 		close(fd[l]);
 	iw_rmdir(&d);
-	ok(!m.wrong, "seed %" PRIu64 ": %u levels, %u lazy VMAs, %u pages owed", seed, m.nlevels, nlazy,
-	   owed);
+	ok(!m.wrong, "seed %" PRIu64 ": %u levels, %u lazy VMAs, %u pages owed", seed, m.nlevels,
+	   nlazy, owed);
 	return owed;
 }
 

@@ -10,7 +10,7 @@
 static uint64_t page;
 static struct iw_dir dir;
 static uint32_t pieces;
-static bool beyond;		/* a piece lay outside what is really there */
+static bool beyond; /* a piece lay outside what is really there */
 
 static uint64_t pg(uint64_t n)
 {
@@ -23,7 +23,8 @@ static const uint32_t pids[] = { 9 };
 static void good_set(void)
 {
 	const struct iw_vma vmas[] = {
-		{ pg(0), pg(10), 0x22, 1 << 9 | 1, 0 }, { pg(10), pg(20), 0x22, 1 << 9 | 1, 0 },
+		{ pg(0), pg(10), 0x22, 1 << 9 | 1, 0 },
+		{ pg(10), pg(20), 0x22, 1 << 9 | 1, 0 },
 		{ pg(30), pg(40), 0x2022, 1 << 9 | 1, 0 },
 	};
 	const struct iw_entry top[] = { { pg(0), 2, 6 }, { pg(2), 2, 3 }, { pg(12), 1, 6 } };
@@ -67,7 +68,8 @@ static void refused(int want, const char *where, const char *what, const char *n
 		ret = image_load_task(set, 9, NULL, on_piece, set, &err);
 	is_i64(ret, want, "%s", name);
 	ok(!strncmp(err.text, where, strlen(where)) && strstr(err.text, what) &&
-	   !strchr(err.text, '\n'), "  says where: %s", err.text);
+		   !strchr(err.text, '\n'),
+	   "  says where: %s", err.text);
 	ok(!beyond, "  and hands out nothing that is not there");
 	image_close(set);
 	iw_rmdir(&dir);
@@ -124,7 +126,8 @@ static void test_missing(void)
 	refused(-ELOOP, "parent: leads back", "", "a parent of its own");
 	good_set();
 	unlinkat(dir.fd, "real/pagemap-9.img", 0);
-	refused(-ENOENT, "parent/pagemap-9.img: missing", "pagemap-9.img says", "no parent pagemap");
+	refused(-ENOENT, "parent/pagemap-9.img: missing", "pagemap-9.img says",
+		"no parent pagemap");
 	good_set();
 	unlinkat(dir.fd, "real/pages-1.img", 0);
 	refused(-ENOENT, "parent/pages-1.img: missing", "parent/pagemap-9.img", "no parent pages");
@@ -159,13 +162,15 @@ static void test_kinds(void)
 	refused(-EBADMSG, "inventory.img: ends at byte 4", "", "magic alone, inventory");
 	good_set();
 	iw_write(dir.fd, "pagemap-9.img", "\x19\x43\x56\x54\x20\x28\x49\x57", 8);
-	refused(-EBADMSG, "pagemap-9.img: magic 0x57492820 at byte 4", "0x56084025", "another's magic");
+	refused(-EBADMSG, "pagemap-9.img: magic 0x57492820 at byte 4", "0x56084025",
+		"another's magic");
 	good_set();
 	iw_write(dir.fd, "mm-9.img", "\x20\x28\x49\x57\x20\x28\x49\x57", 8);
 	refused(-EBADMSG, "mm-9.img: magic 0x57492820 at byte 0", "0x54564319", "no common magic");
 	good_set();
 	iw_write(dir.fd, "mm-9.img", "\x19\x43\x56\x54\x20\x28\x49\x57\xff\xff\xff\xff\x00", 13);
-	refused(-EBADMSG, "mm-9.img: truncated: the record at byte 8", "4294967295", "4 GiB of record");
+	refused(-EBADMSG, "mm-9.img: truncated: the record at byte 8", "4294967295",
+		"4 GiB of record");
 }
 
 static void test_inventory(void)
@@ -185,7 +190,8 @@ static void test_inventory(void)
 	f = iw_inventory(2);
 	iw_u32(&f, 0);
 	iw_finish(&f, dir.fd, "inventory.img");
-	refused(-EBADMSG, "inventory.img: 4 bytes too many", "byte", "two records where one belongs");
+	refused(-EBADMSG, "inventory.img: 4 bytes too many", "byte",
+		"two records where one belongs");
 	good_set();
 	f = iw_pstree((const uint32_t[]){ 9, 8, 9 }, 3);
 	iw_finish(&f, dir.fd, "pstree.img");
@@ -209,7 +215,8 @@ static void refuse_mm(const struct iw_vma *vmas, size_t n, const char *what, con
 
 static void test_mm(void)
 {
-	struct iw_vma v[2] = { { pg(0), pg(8), 0x22, 1 << 9, 0 }, { pg(8), pg(20), 0x22, 1 << 9, 0 } };
+	struct iw_vma v[2] = { { pg(0), pg(8), 0x22, 1 << 9, 0 },
+			       { pg(8), pg(20), 0x22, 1 << 9, 0 } };
 
 	v[1].start = pg(7);
 	refuse_mm(v, 2, "before the end", "VMAs that overlap");
@@ -291,7 +298,8 @@ static void test_entries(void)
 	iw_field(&r.msg, 4, 6);
 	iw_field(&r.msg, 6, 100);
 	raw_done(&r);
-	refused(-ENOTSUP, "pagemap-9.img: the record at byte 14", "field 6", "a field that is not known");
+	refused(-ENOTSUP, "pagemap-9.img: the record at byte 14", "field 6",
+		"a field that is not known");
 	r = raw_pagemap();
 	iw_field(&r.msg, 1, pg(0));
 	iw_field(&r.msg, 2, 1);
@@ -316,7 +324,8 @@ static void test_entries(void)
 	iw_field(&r.msg, 2, 1);
 	iw_field(&r.msg, 4, 6);
 	raw_done(&r);
-	refused(-EBADMSG, "pagemap-9.img: the entry at byte 14", "mm-9.img", "lazy in a locked VMA");
+	refused(-EBADMSG, "pagemap-9.img: the entry at byte 14", "mm-9.img",
+		"lazy in a locked VMA");
 	r = raw_pagemap();
 	iw_bytes(&r.msg, "\xff\xff\xff", 3);
 	raw_done(&r);
@@ -332,13 +341,15 @@ static void test_entries(void)
 	iw_field(&r.msg, 2, 1);
 	iw_field(&r.msg, 4, 6);
 	raw_done(&r);
-	refused(-ENOENT, "pages-77.img: missing", "pagemap-9.img", "a pages file that is not there");
+	refused(-ENOENT, "pages-77.img: missing", "pagemap-9.img",
+		"a pages file that is not there");
 	good_set();
 	r = (struct raw){ 0 };
 	iw_u32(&r.file, IW_COMMON);
 	iw_u32(&r.file, IW_PAGEMAP);
 	raw_done(&r);
-	refused(-EBADMSG, "pagemap-9.img: the head record at byte 8", "no pages file", "an empty head");
+	refused(-EBADMSG, "pagemap-9.img: the head record at byte 8", "no pages file",
+		"an empty head");
 	good_set();
 	r = (struct raw){ 0 };
 	iw_u32(&r.file, IW_COMMON);
@@ -346,7 +357,8 @@ static void test_entries(void)
 	iw_field(&r.msg, 1, 1);
 	iw_field(&r.msg, 2, 1);
 	raw_done(&r);
-	refused(-ENOTSUP, "pagemap-9.img: the record at byte 8", "field 2", "a head that is not known");
+	refused(-ENOTSUP, "pagemap-9.img: the record at byte 8", "field 2",
+		"a head that is not known");
 }
 
 static void test_lengths(void)
@@ -380,12 +392,12 @@ static void test_lengths(void)
 static void test_parent(void)
 {
 	static const struct iw_entry low[][3] = {
-		{ { BASE, 1, 4 } },			/* ends too early */
-		{ { BASE + (8ull << 30), 1, 4 } },	/* starts too late */
-		{ { 2, 1, 4 } },			/* first page only */
-		{ { 2, 1, 4 }, { 4, 3, 4 } },		/* a hole */
-		{ { 2, 2, 2 } },			/* at a page server */
-		{ { 2, 2, 0 } },			/* nowhere */
+		{ { BASE, 1, 4 } },		   /* ends too early */
+		{ { BASE + (8ull << 30), 1, 4 } }, /* starts too late */
+		{ { 2, 1, 4 } },		   /* first page only */
+		{ { 2, 1, 4 }, { 4, 3, 4 } },	   /* a hole */
+		{ { 2, 2, 2 } },		   /* at a page server */
+		{ { 2, 2, 0 } },		   /* nowhere */
 		{ { 2, 1, 4 }, { 3, 1, 2 } },
 	};
 
@@ -404,15 +416,18 @@ static void test_parent(void)
 		fd = openat(dir.fd, "real", O_RDONLY | O_DIRECTORY);
 		iw_task_pages(fd, 9, 1, e, n, IW_42);
 		close(fd);
-		snprintf(what, sizeof(what), "0x%" PRIx64, i == 2 || i == 3 || i == 6 ? pg(3) : pg(2));
-		refused(-EBADMSG, "parent/pagemap-9.img: holds nothing", what, "the parent lacks it");
+		snprintf(what, sizeof(what), "0x%" PRIx64,
+			 i == 2 || i == 3 || i == 6 ? pg(3) : pg(2));
+		refused(-EBADMSG, "parent/pagemap-9.img: holds nothing", what,
+			"the parent lacks it");
 	}
 	good_set();
 	int fd = openat(dir.fd, "real", O_RDONLY | O_DIRECTORY);
 
 	iw_task_pages(fd, 9, 1, (const struct iw_entry[]){ { pg(2), 2, 1 } }, 1, IW_42);
 	close(fd);
-	refused(-ENOENT, "parent/parent: missing", "parent/pagemap-9.img", "a parent without its own");
+	refused(-ENOENT, "parent/parent: missing", "parent/pagemap-9.img",
+		"a parent without its own");
 }
 
 /* A record of a few bytes must not be worth a lot of memory. */
@@ -440,7 +455,8 @@ static void test_memory(void)
 	if (fd < 0 || ftruncate(fd, 1ull << 32))
 		bail("cannot extend");
 	close(fd);
-	refused(-EBADMSG, "mm-9.img: the record at byte 8", "67108864", "a record of 2 GiB that is there");
+	refused(-EBADMSG, "mm-9.img: the record at byte 8", "67108864",
+		"a record of 2 GiB that is there");
 }
 
 int main(void)

@@ -183,7 +183,7 @@ TAP_FN struct iw_buf iw_mm(const struct iw_vma *vmas, size_t n)
 		iw_field(&one, 5, 3);
 		iw_field(&one, 6, vmas[i].flags);
 		iw_field(&one, 7, vmas[i].status);
-		iw_field(&one, 8, 1);	/* -1, zigzag */
+		iw_field(&one, 8, 1); /* -1, zigzag */
 		if (vmas[i].madv)
 			iw_field(&one, 9, vmas[i].madv);
 		iw_field_bytes(&msg, 14, &one);
@@ -197,9 +197,9 @@ TAP_FN struct iw_buf iw_mm(const struct iw_vma *vmas, size_t n)
 
 /* How an entry is put down. */
 enum iw_style {
-	IW_OLD,		/* no flags: in_parent or nothing */
-	IW_317,		/* count in field 2, flags */
-	IW_42,		/* field 2 zero, count in field 5, flags */
+	IW_OLD, /* no flags: in_parent or nothing */
+	IW_317, /* count in field 2, flags */
+	IW_42,	/* field 2 zero, count in field 5, flags */
 	IW_STYLES,
 };
 
@@ -330,7 +330,8 @@ TAP_FN void iw_empty(int fd)
 			continue;
 		if (!unlinkat(dirfd(dir), e->d_name, 0))
 			continue;
-		sub = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		sub = openat(dirfd(dir), e->d_name,
+			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (sub >= 0)
 			iw_empty(sub);
 		unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
