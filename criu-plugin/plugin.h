@@ -57,13 +57,14 @@ bool wanted_lazy(void);
 
 /*
  * spawn_pager - execute @path, not as a child of ours.
- * @argv: as for execve(2).
- * @fds:  @nfds descriptors, at most SPAWN_FDS_MAX; they become 3, 4 and so on.
+ * @argv, @envp: as for execve(2).
+ * @fds: @nfds descriptors, at most SPAWN_FDS_MAX; they become 3, 4 and so on.
  * 0, 1 and 2 are /dev/null, all others are closed.
  * Return: 0 and *@pid once the program runs, or -errno; -ENOENT, -EACCES, -ENOEXEC and such are
  * execve's own.
  */
-int spawn_pager(const char *path, char *const argv[], const int fds[], int nfds, pid_t *pid);
+int spawn_pager(const char *path, char *const argv[], char *const envp[], const int fds[], int nfds,
+		pid_t *pid);
 
 #define SPAWN_FDS_MAX 8
 

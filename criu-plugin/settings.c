@@ -13,7 +13,8 @@
 #define SETTINGS_FILE_ENV "UFFD_RELOCATE_CONFIG"
 #define SETTINGS_ENV "UFFD_RELOCATE_"
 #define SETTINGS_LOG "uffd-relocate.log"
-#define SETTINGS_VERBOSITY_MAX 4
+#define SETTINGS_VERBOSITY 2
+#define SETTINGS_VERBOSITY_MAX 5
 
 /* Keeps the first error only: later ones tend to follow from it. */
 static void __attribute__((format(printf, 2, 3)))
@@ -76,7 +77,7 @@ static const char *settings_set_drain(struct settings *set, const char *value)
 static const char *settings_set_verbosity(struct settings *set, const char *value)
 {
 	if (*value < '0' || *value > '0' + SETTINGS_VERBOSITY_MAX || value[1])
-		return "a number from 0 to 4";
+		return "a number from 0 to 5";
 	set->verbosity = *value - '0';
 	return NULL;
 }
@@ -196,7 +197,8 @@ void settings_load(struct settings *set)
 {
 	const char *path = getenv(SETTINGS_FILE_ENV);
 
-	*set = (struct settings){ .drain = true, .verbosity = 1, .log = SETTINGS_LOG };
+	*set = (struct settings){ .drain = true, .verbosity = SETTINGS_VERBOSITY,
+				  .log = SETTINGS_LOG };
 	settings_read_file(set, path ? path : SETTINGS_FILE, path != NULL);
 	settings_read_env(set);
 }

@@ -39,6 +39,7 @@
 struct spawn {
 	const char *path;
 	char *const *argv;
+	char *const *envp;
 	int null_fd;
 	const int *fds;		/* become 3, 4, ... */
 	int nfds;
@@ -77,7 +78,7 @@ static int spawn_run_pager(void *arg)
 	umask(077);
 	if (setsid() < 0 || spawn_place_fds(sp) || sigprocmask(SIG_SETMASK, &none, NULL))
 		goto fail;
-	execv(sp->path, sp->argv);
+	execve(sp->path, sp->argv, sp->envp);
 fail:
 	sp->error = errno;
 	_exit(127);
@@ -95,9 +96,12 @@ static int spawn_run_middle(void *arg)
 	_exit(0);
 }
 
-int spawn_pager(const char *path, char *const argv[], const int fds[], int nfds, pid_t *pid)
+int spawn_pager(const char *path, char *const argv[], char *const envp[], const int fds[], int nfds,
+		pid_t *pid)
 {
-	struct spawn sp = { .path = path, .argv = argv, .fds = fds, .nfds = nfds, .pid = -1 };
+	struct spawn sp = {
+		.path = path, .argv = argv, .envp = envp, .fds = fds, .nfds = nfds, .pid = -1
+	};
 	int reaper = 0, middle;
 	sigset_t all, old;
 	char *stacks;

@@ -213,11 +213,36 @@ static int plugin_find_pager(const struct settings *set, char *path)
 #define PLUGIN_IMAGE_FD "4"
 #define PLUGIN_STATUS_FD "5"
 
+extern char **environ;
+
+/*
+ * What the environment adds to criu's configuration is meant for this criu, not for the pager.
+ * Return: the rest of it, to be freed, or NULL.
+ */
+static char **plugin_environ(void)
+{
+	static const char drop[] = "CRIU_CONFIG_FILE=";
+	size_t n = 0, kept = 0;
+	char **env;
+
+	while (environ && environ[n])
+		n++;
+	env = malloc((n + 1) * sizeof(*env));
+	if (!env)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(environ[i], drop, strlen(drop)))
+			env[kept++] = environ[i];
+	env[kept] = NULL;
+	return env;
+}
+
 static int plugin_start(const struct settings *set)
 {
 	char path[PATH_MAX], criu[12], verbosity[8];
 	int fds[3], ready[2], err, n = 0;
 	const char *argv[PLUGIN_ARGS_MAX];
+	char **env;
 	pid_t pid;
 
 	fds[1] = criu_get_image_dir ? criu_get_image_dir() : -1;
@@ -245,6 +270,8 @@ static int plugin_start(const struct settings *set)
 	snprintf(verbosity, sizeof(verbosity), "-v%u", set->verbosity);
 	argv[n++] = path;
 	argv[n++] = "lazy-pages";
+	/* Files and descriptors that criu's files name are for criu. */
+	argv[n++] = "--no-default-config";
 	/* By descriptor: its path may be out of reach, or another's. */
 	argv[n++] = "-D";
 	argv[n++] = "/proc/self/fd/" PLUGIN_IMAGE_FD;
@@ -273,7 +300,9 @@ static int plugin_start(const struct settings *set)
 	}
 	argv[n] = NULL;
 
-	err = spawn_pager(path, (char *const *)argv, fds, 3, &pid);
+	env = plugin_environ();
+	err = env ? spawn_pager(path, (char *const *)argv, env, fds, 3, &pid) : -ENOMEM;
+	free(env);
 	close(fds[0]);
 	close(ready[1]);
 	if (err) {

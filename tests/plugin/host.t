@@ -86,8 +86,8 @@ like "no signal is ignored" "$log" '^SigIgn:.0*$'
 like "its files are private" "$log" '^Umask:.0077$'
 like "it starts in the work directory" "$log" "^cwd $tmp/work\$"
 like "the socket is private" "$log" '^socket-mode 600$'
-like "its arguments" "$log" "^args $stub lazy-pages -D /proc/self/fd/4 -W \\. --listen-fd 3 \
---status-fd 5 --criu-pid [0-9]+ -v1 -o uffd-relocate.log\$"
+like "its arguments" "$log" "^args $stub lazy-pages --no-default-config -D /proc/self/fd/4 -W \\. --listen-fd 3 \
+--status-fd 5 --criu-pid [0-9]+ -v2 -o uffd-relocate.log\$"
 ok "it ends when criu ends" wait_for grep -qx criu-gone "$STUB_LOG"
 
 run HOST_REAPER=1 -- restore --lazy-pages
@@ -144,7 +144,8 @@ echo lazy-pages >"$tmp/other.conf"
 wants restore --config "$tmp/other.conf"
 wants restore "--config=$tmp/other.conf"
 run CRIU_CONFIG_FILE="$tmp/other.conf" -- restore
-ok "yes: CRIU_CONFIG_FILE" test -n "$pager"
+ok "yes: CRIU_CONFIG_FILE" started
+like "the pager does not see that variable" "$(cat "$STUB_LOG")" "^criu-config none\$"
 run PWD="$tmp" -- restore --config other.conf
 ok "yes: --config relative to where criu was started" test -n "$pager"
 run -- restore --config "$tmp/absent.conf"
@@ -184,7 +185,7 @@ bad() {
 bad 'pager = uffd-relocate' 'pager: "uffd-relocate" is not an absolute path'
 bad 'pager =' 'pager: "" is not'
 bad 'lazy = perhaps' 'lazy: "perhaps" is not auto, yes or no'
-bad 'verbosity = 5' 'verbosity: "5" is not a number from 0 to 4'
+bad 'verbosity = 6' 'verbosity: "6" is not a number from 0 to 5'
 bad 'verbosity = 11' 'verbosity:'
 bad 'drain = maybe' 'drain:'
 bad 'rate = fast' 'rate:'

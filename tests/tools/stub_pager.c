@@ -76,6 +76,7 @@ static void say_start(char **argv)
 	fprintf(out, "cwd %s\n", getcwd(cwd, sizeof(cwd)) ? cwd : "?");
 	if (!stat("lazy-pages.socket", &st))
 		fprintf(out, "socket-mode %o\n", st.st_mode & 07777);
+	fprintf(out, "criu-config %s\n", getenv("CRIU_CONFIG_FILE") ? "set" : "none");
 	fputs("args", out);
 	for (; *argv; argv++)
 		fprintf(out, " %s", *argv);
