@@ -39,6 +39,14 @@ int uffd_zeropage(int fd, uint64_t dst, uint64_t len, uint64_t *done)
 	return ret;
 }
 
+int uffd_register_missing(int fd, uint64_t start, uint64_t len)
+{
+	struct uffdio_register arg = { .range = { .start = start, .len = len },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	return ioctl(fd, UFFDIO_REGISTER, &arg) ? -errno : 0;
+}
+
 int uffd_wake(int fd, uint64_t start, uint64_t len)
 {
 	struct uffdio_range arg = { .start = start, .len = len };

@@ -39,6 +39,13 @@ int uffd_copy(int fd, uint64_t dst, const void *src, uint64_t len, uint64_t *don
 /* uffd_zeropage - UFFDIO_ZEROPAGE, as uffd_copy(). */
 int uffd_zeropage(int fd, uint64_t dst, uint64_t len, uint64_t *done) __must_check_result;
 
+/*
+ * uffd_register_missing - have faults on missing pages of the range sent to this uffd.
+ * Registering what is registered with the same uffd changes nothing.
+ * Return: 0 or -errno (-EINVAL, -ENOMEM: no VMA of that kind there; -EBUSY: another uffd's).
+ */
+int uffd_register_missing(int fd, uint64_t start, uint64_t len) __must_check_result;
+
 /* uffd_wake - let all faults in the range be tried again. Return: 0 or -errno. */
 int uffd_wake(int fd, uint64_t start, uint64_t len) __must_check_result;
 

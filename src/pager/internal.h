@@ -125,6 +125,7 @@ int link_readable(struct pager *p);
 int link_recover(struct pager *p);
 
 /* target.c: which process is behind a uffd */
+#define IDENTIFY_TRIES 20
 /* target_guess - before the tasks run: note which process it should be. */
 void target_guess(struct pager *p, struct session *s);
 void target_find(struct pager *p, struct session *s);

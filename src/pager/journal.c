@@ -146,7 +146,7 @@ int journal_checkpoint(struct pager *p)
 	uint32_t other = !log_epoch_half(epoch);
 	int old = log_epoch_ckpt(epoch);
 	struct ckpt_writer *w = calloc(1, sizeof(*w));
-	struct session *s;
+	struct session *s, **list;
 	int err;
 
 	if (!w)
@@ -154,9 +154,11 @@ int journal_checkpoint(struct pager *p)
 	cleanup_fd int fd = memfd_create("uffd-relocate-checkpoint", MFD_CLOEXEC);
 
 	w->fd = fd;
-	pthread_mutex_lock(&p->sessions_lock);
-	TAILQ_FOREACH(s, &p->sessions, link) {
+	unsigned int n = session_snapshot(p, &list);
+
+	for (unsigned int i = 0; i < n; i++) {
 		/* Only this thread applies events and ends sessions; placements may go on after. */
+		s = list[i];
 		gate_lock(&s->gate);
 		struct ckpt_head head = { s->slot, s->nwipes, extent_count(s->owed) };
 
@@ -164,8 +166,9 @@ int journal_checkpoint(struct pager *p)
 		ckpt_put(w, s->wipe, s->nwipes * sizeof(s->wipe[0]));
 		extent_for_each(s->owed, ckpt_extent, w);
 		gate_unlock(&s->gate);
+		session_put(s);
 	}
-	pthread_mutex_unlock(&p->sessions_lock);
+	free(list);
 	err = fd < 0 ? -errno : w->error;
 	if (!err)
 		err = fd_write_full(fd, w->buf, w->fill);
@@ -247,27 +250,24 @@ static int journal_load_images(struct pager *p)
 {
 	for (uint32_t i = 0; i < p->st->nslots; i++) {
 		struct session_slot *slot = &p->st->session[i];
-		struct range wipe[SESSION_WIPES_MAX];
-		struct extent_tree *owed;
-		unsigned int nwipes = 0;
+		struct session_image img;
 		int ret;
 
 		if (state_slot_is(slot, SESSION_FREE) || slot->birth != BIRTH_CRIU)
 			continue;
 		/* Also for tasks that ended: sources keep their numbers, and children need them. */
-		ret = session_load(p, slot->vpid, &owed, wipe, &nwipes);
+		ret = session_load(p, slot->vpid, &img);
 		if (ret)
 			return ret;
 		if (journal_session(p, i)) {
-			extent_tree_free(owed);
+			extent_tree_free(img.owed);
+			free(img.vma);
 			continue;
 		}
-		struct session *s = session_new(p, i, owed);
+		struct session *s = session_new_loaded(p, i, &img);
 
 		if (!s)
 			return -ENOMEM;
-		memcpy(s->wipe, wipe, sizeof(wipe));
-		s->nwipes = nwipes;
 		session_publish(p, s);
 	}
 	return 0;

@@ -12,6 +12,7 @@
  * successor finds a message either in the socket or in the state.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -68,11 +69,9 @@ static void link_rx_clear(struct rx_slot *rx)
 /* A task's uffd has come: a slot for it, its extents, and off it goes. */
 static int link_session(struct pager *p, int vpid, int uffd)
 {
-	struct range wipe[SESSION_WIPES_MAX];
-	struct extent_tree *owed;
+	struct session_image img;
 	struct session_slot *slot;
 	struct session *s;
-	unsigned int nwipes = 0;
 	int idx, ret;
 
 	pthread_mutex_lock(&p->table_lock);
@@ -93,21 +92,20 @@ static int link_session(struct pager *p, int vpid, int uffd)
 	link_rx_clear(&p->st->rx);
 	phase_reach("session-open");
 
-	ret = session_load(p, vpid, &owed, wipe, &nwipes);
+	ret = session_load(p, vpid, &img);
 	if (ret) {
 		/* Nothing may ever be read from it: an empty session that is to be killed. */
-		owed = extent_tree_new();
-		if (!owed)
+		img.owed = extent_tree_new();
+		if (!img.owed)
 			return -ENOMEM;
 	}
 	phase_reach("image-loaded");
-	s = session_new(p, idx, owed);
+	s = session_new_loaded(p, idx, &img);
 	if (!s)
 		return -ENOMEM;
-	memcpy(s->wipe, wipe, nwipes * sizeof(wipe[0]));
-	s->nwipes = nwipes;
 	log_info("task %d: uffd %d, owed %llu bytes in %llu extents", vpid, uffd,
-		 (unsigned long long)extent_pending(owed), (unsigned long long)extent_count(owed));
+		 (unsigned long long)extent_pending(img.owed),
+		 (unsigned long long)extent_count(img.owed));
 	target_guess(p, s);
 	if (ret)
 		session_kill(p, s, "its image cannot be used");
@@ -131,11 +129,20 @@ static int link_done(struct pager *p)
 {
 	uint32_t want = p->images ? image_ntasks(p->images) : 0;
 
-	link_rx_clear(&p->st->rx);
+	struct session **list;
+
 	if (p->st->arrived < want)
 		log_warn("restore is complete after %u of %u tasks", p->st->arrived, want);
 	log_info("all tasks are in place");
+	unsigned int n = session_snapshot(p, &list);
+
+	for (unsigned int i = 0; i < n; i++) {
+		session_register(list[i]);
+		session_put(list[i]);
+	}
+	free(list);
 	p->st->restored = 1;
+	link_rx_clear(&p->st->rx);
 	pager_kick_drain(p);
 	pager_kick(p->fault_kick);
 	return 0;

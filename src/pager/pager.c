@@ -123,29 +123,23 @@ static void pager_stop(struct pager *p, struct pager_threads *t)
 /* Pids that are not known yet, targets that must end. Return: anything left to do soon? */
 static bool pager_look_after(struct pager *p)
 {
-	struct session *list[256], *s;
-	unsigned int n = 0;
+	struct session **list;
+	unsigned int n = session_snapshot(p, &list);
 	bool more = false;
 
-	pthread_mutex_lock(&p->sessions_lock);
-	TAILQ_FOREACH(s, &p->sessions, link) {
-		bool unknown = s->shm->pid <= 0 && p->st->restored && s->n->pending_bytes;
-
-		if (n < 256 && (s->shm->reason[0] || unknown))
-			list[n++] = session_get(s);
-	}
-	pthread_mutex_unlock(&p->sessions_lock);
 	for (unsigned int i = 0; i < n; i++) {
-		s = list[i];
+		struct session *s = list[i];
+
 		if (s->shm->reason[0]) {
 			target_kill(p, s);
 			more = true;
-		} else if (s->shm->pid <= 0) {
+		} else if (s->shm->pid <= 0 && p->st->restored && s->n->pending_bytes) {
 			target_find(p, s);
-			more |= s->shm->pid <= 0 && s->identify_tries < 20;
+			more |= s->shm->pid <= 0 && s->identify_tries < IDENTIFY_TRIES;
 		}
 		session_put(s);
 	}
+	free(list);
 	return more;
 }
 

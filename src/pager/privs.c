@@ -48,7 +48,7 @@ static const char *const privs_calls[] = {
 };
 
 static const unsigned long privs_ioctls[] = {
-	UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_UNREGISTER,
+	UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_REGISTER,
 	0x5413 /* TIOCGWINSZ */, 0x5401 /* TCGETS */,
 };
 

@@ -38,6 +38,21 @@ struct session *session_new(struct pager *p, uint32_t slot, struct extent_tree *
 	return s;
 }
 
+struct session *session_new_loaded(struct pager *p, uint32_t slot, struct session_image *img)
+{
+	struct session *s = session_new(p, slot, img->owed);
+
+	if (!s) {
+		free(img->vma);
+		return NULL;
+	}
+	memcpy(s->wipe, img->wipe, sizeof(s->wipe));
+	s->nwipes = img->nwipes;
+	s->vma = img->vma;
+	s->nvmas = img->nvmas;
+	return s;
+}
+
 void session_put(struct session *s)
 {
 	if (--s->refs)
@@ -45,7 +60,23 @@ void session_put(struct session *s)
 	if (s->pagemap_fd >= 0)
 		close(s->pagemap_fd);
 	extent_tree_free(s->owed);
+	free(s->vma);
 	free(s);
+}
+
+unsigned int session_snapshot(struct pager *p, struct session ***out)
+{
+	unsigned int n = 0, room;
+	struct session *s;
+
+	pthread_mutex_lock(&p->sessions_lock);
+	room = p->nsessions;
+	*out = room ? malloc(room * sizeof(**out)) : NULL;
+	TAILQ_FOREACH(s, &p->sessions, link)
+		if (*out && n < room)
+			(*out)[n++] = session_get(s);
+	pthread_mutex_unlock(&p->sessions_lock);
+	return n;
 }
 
 static int session_watch(struct pager *p, struct session *s)
@@ -115,19 +146,22 @@ int session_wake_up(struct pager *p)
 	return ret;
 }
 
-/* What session_load() hands to the image reader. */
-struct load {
-	struct extent_tree *owed;
-	struct range *wipe;
-	unsigned int nwipes;
-};
-
 #define MADV_BIT_WIPEONFORK (1ull << 18)
 
 static int load_vma(struct range at, uint64_t madv, void *arg)
 {
-	struct load *l = arg;
+	struct session_image *l = arg;
 
+	/* Grown by doubling: at powers of two the array is full. */
+	if (!(l->nvmas & (l->nvmas - 1))) {
+		size_t room = l->nvmas ? 2 * l->nvmas : 1;
+		struct range *more = realloc(l->vma, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		l->vma = more;
+	}
+	l->vma[l->nvmas++] = at;
 	if (madv & MADV_BIT_WIPEONFORK && l->nwipes < SESSION_WIPES_MAX)
 		l->wipe[l->nwipes++] = at;
 	return 0;
@@ -135,7 +169,7 @@ static int load_vma(struct range at, uint64_t madv, void *arg)
 
 static int load_emit(const struct extent_view *piece, void *arg)
 {
-	struct load *l = arg;
+	struct session_image *l = arg;
 
 	return extent_insert(l->owed, *piece);
 }
@@ -172,31 +206,52 @@ static int load_sources(struct pager *p)
 	return 0;
 }
 
-int session_load(struct pager *p, uint32_t vpid, struct extent_tree **owed, struct range *wipe,
-		 unsigned int *nwipes)
+int session_load(struct pager *p, uint32_t vpid, struct session_image *out)
 {
-	struct load l = { .owed = extent_tree_new(), .wipe = wipe };
 	struct image_error err = { "" };
 	int ret;
 
-	if (!l.owed)
-		return -ENOMEM;
-	if (!p->images) {
-		extent_tree_free(l.owed);
+	memset(out, 0, sizeof(*out));
+	if (!p->images)
 		return -EBADMSG;
-	}
-	ret = image_load_task(p->images, vpid, load_vma, load_emit, &l, &err);
+	out->owed = extent_tree_new();
+	if (!out->owed)
+		return -ENOMEM;
+	ret = image_load_task(p->images, vpid, load_vma, load_emit, out, &err);
 	if (ret)
 		log_err("task %u: %s", vpid, *err.text ? err.text : strerror(-ret));
 	else
 		ret = load_sources(p);
 	if (ret) {
-		extent_tree_free(l.owed);
-		return ret;
+		extent_tree_free(out->owed);
+		free(out->vma);
+		memset(out, 0, sizeof(*out));
 	}
-	*owed = l.owed;
-	*nwipes = l.nwipes;
-	return 0;
+	return ret;
+}
+
+void session_register(struct session *s)
+{
+	for (unsigned int i = 0; i < s->nvmas; i++) {
+		struct range at = s->vma[i];
+		struct extent_view v;
+		bool owed;
+
+		gate_lock(&s->gate);
+		owed = s->owed && extent_next(s->owed, at.start, &v) && v.at.start.v < at.end.v;
+		gate_unlock(&s->gate);
+		if (!owed)
+			continue;
+		int ret = uffd_register_missing(s->uffd, at.start.v, range_len(at));
+
+		if (ret)
+			log_debug("session %u: %#llx-%#llx cannot be registered: %s", s->slot,
+				  (unsigned long long)at.start.v, (unsigned long long)at.end.v,
+				  strerror(-ret));
+	}
+	free(s->vma);
+	s->vma = NULL;
+	s->nvmas = 0;
 }
 
 int session_forget(struct session *s, struct range at)

@@ -83,6 +83,8 @@ struct session {
 	atomic_bool no_dedup;		/* forked: bytes are wanted more than once */
 	_Atomic int pagemap_fd;		/* -1 until the pid is known */
 	uint64_t born_us;
+	struct range *vma;		/* control thread only; until session_register() */
+	unsigned int nvmas;
 	unsigned int identify_tries;	/* control thread only */
 	pid_t guess;			/* control thread only; 0: none */
 	bool kill_logged;		/* control thread only */
@@ -90,12 +92,24 @@ struct session {
 
 TAILQ_HEAD(session_list, session);
 
+/* What the images say of one task. */
+struct session_image {
+	struct extent_tree *owed;
+	struct range wipe[SESSION_WIPES_MAX];	/* WIPEONFORK */
+	unsigned int nwipes;
+	struct range *vma;	/* all that criu can make lazy; caller frees */
+	unsigned int nvmas;
+};
+
 /*
  * session_new - a session on table slot @slot, not yet published.
  * @owed: its extents; belongs to the session from here on, also on failure.
  * Return: the session with one reference, or NULL when memory is out.
  */
 struct session *session_new(struct pager *p, uint32_t slot, struct extent_tree *owed);
+
+/* session_new_loaded - session_new() with what an image says; takes over all of @img. */
+struct session *session_new_loaded(struct pager *p, uint32_t slot, struct session_image *img);
 
 static inline struct session *session_get(struct session *s)
 {
@@ -106,6 +120,13 @@ static inline struct session *session_get(struct session *s)
 void session_put(struct session *s);
 
 /*
+ * session_snapshot - the sessions of this moment, each with a reference, for threads that want to
+ * take gates: a gate is never taken under sessions_lock (a FORK event publishes under a gate).
+ * Return: how many; *@out is for the caller to free, after session_put() on each.
+ */
+unsigned int session_snapshot(struct pager *p, struct session ***out);
+
+/*
  * session_publish - let fault and drain thread see it; takes over the caller's reference.
  * While a log is replayed it is only put on the list; session_wake_up() does the rest.
  * Return: 0, or -errno and the target is being killed.
@@ -114,12 +135,15 @@ int session_publish(struct pager *p, struct session *s);
 /* session_wake_up - after a replay: drop the ghosts, watch the others, raise their faults again. */
 int session_wake_up(struct pager *p);
 
+/* session_load - read what the images owe to @vpid. Return: 0 and *@out, or -errno, logged. */
+int session_load(struct pager *p, uint32_t vpid, struct session_image *out);
+
 /*
- * session_load - read what the images owe to @vpid.
- * Return: 0 and *@owed (and WIPEONFORK ranges in @wipe), or -errno, logged.
+ * session_register - see to it that every VMA in which bytes are owed is registered.
+ * To be called when all VMAs have their final places and no task runs yet: criu leaves out a VMA
+ * whose temporary and final address coincide, and its missing pages would read as zeros.
  */
-int session_load(struct pager *p, uint32_t vpid, struct extent_tree **owed, struct range *wipe,
-		 unsigned int *nwipes);
+void session_register(struct session *s);
 
 /*
  * session_apply - carry out one event on the extents.  Gate held by the fault thread, or nobody

@@ -27,7 +27,6 @@
 #include "util/log.h"
 
 #define CANDIDATES_MAX 4096
-#define IDENTIFY_TRIES 20
 
 int target_read_wipes(pid_t pid, struct range *out, unsigned int max)
 {
