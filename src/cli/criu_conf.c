@@ -85,7 +85,7 @@ int criu_conf_read(const char *path, struct criu_conf *conf)
 	cleanup_free char *text = NULL;
 	unsigned int number = 0;
 	size_t size = 0;
-	int ret = 0;
+	int err, ret = 0;
 	FILE *file = fopen(path, "re");
 
 	if (!file && (errno == ENOENT || errno == ENOTDIR || errno == EACCES))
@@ -95,7 +95,7 @@ int criu_conf_read(const char *path, struct criu_conf *conf)
 		log_err("%s: %s", path, strerror(-ret));
 		return ret;
 	}
-	while (getline(&text, &size, file) >= 0) {
+	while (errno = 0, getline(&text, &size, file) >= 0) {
 		struct criu_conf_line line = { .path = path, .number = ++number };
 
 		ret = parse_line(text, &line);
@@ -107,8 +107,9 @@ int criu_conf_read(const char *path, struct criu_conf *conf)
 			break;
 		}
 	}
+	err = errno;
 	if (!ret && ferror(file)) {
-		ret = -EIO;
+		ret = err ? -err : -EIO;
 		log_err("%s: %s", path, strerror(-ret));
 	}
 	fclose(file);
