@@ -45,6 +45,7 @@
 #define DRAIN_QUIET_US 20000
 #define DRAIN_BACKOFF_US 200
 #define DRAIN_NOMEM_US 10000
+#define DRAIN_FAILED_US 100000
 /* A child whose process is not known yet may hold guard pages that we could not see. */
 #define DRAIN_UNKNOWN_US 2000000
 
@@ -149,19 +150,21 @@ static bool drain_outcome(struct pager *p, struct session *s, const struct exten
 		s->backoff_until_us = pager_now_us() + DRAIN_NOMEM_US;
 		pager_kick(p->fault_kick);
 		return false;
+	case PLACE_LOST:
+		/* The mapping gave out: a device error, or the file shrank; step 4 tells which. */
+		return false;
 	default:
 		log_err("session %u: cannot place %llu bytes at %#llx: %s", s->slot,
 			(unsigned long long)range_len(v->at), (unsigned long long)v->at.start.v,
 			strerror(-r.error));
-		session_kill(p, s, r.why == PLACE_LOST ? "its pages file is lost" :
-							 "a page could not be placed");
+		session_kill(p, s, "a page could not be placed");
 		return false;
 	}
 }
 
-/* Step 3. Gate entered. Return: bytes placed. */
+/* Step 3. Gate entered. @unreadable: the mapping gave out. Return: bytes placed. */
 static uint64_t drain_place(struct pager *p, struct session *s, const struct drain_batch *b,
-			    const char *bytes)
+			    const char *bytes, bool *unreadable)
 {
 	uint64_t before = s->n->pending_bytes;
 	struct range span = range_make(b->piece[0].at.start.v, b->piece[b->n - 1].at.end.v);
@@ -200,6 +203,7 @@ static uint64_t drain_place(struct pager *p, struct session *s, const struct dra
 #else
 		gate_unshare(&s->gate);
 #endif
+		*unreadable = r.why == PLACE_LOST;
 		if (!drain_outcome(p, s, &v, r))
 			break;
 		gate_yield(&s->gate);
@@ -207,14 +211,6 @@ static uint64_t drain_place(struct pager *p, struct session *s, const struct dra
 	uint64_t after = s->n->pending_bytes;
 
 	return before > after ? before - after : 0;
-}
-
-static void drain_lost(struct pager *p, struct session *s, uint32_t source, int error)
-{
-	log_err("%s: %s", image_source_get(p->images, source)->name,
-		error == -ESTALE ? "changed or shrank while it was being restored from" :
-				   strerror(-error));
-	session_kill(p, s, "its pages file is lost");
 }
 
 /* Give back what will not be asked for again. */
@@ -245,7 +241,7 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 	struct source *src;
 	const void *bytes;
 	uint64_t placed = 0;
-	bool any;
+	bool any, unreadable = false;
 	int ret;
 
 	gate_enter(&s->gate);
@@ -259,13 +255,19 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 		ret = source_verify(src);
 	if (!ret) {
 		gate_enter(&s->gate);
-		placed = drain_place(p, s, &b, bytes);
+		placed = drain_place(p, s, &b, bytes, &unreadable);
 		gate_leave(&s->gate);
 		ret = source_verify(src);
+		if (!ret && unreadable)
+			ret = -EIO;
 	}
+	if (!ret)
+		s->failing_since_us = 0;
+	else if (session_source_error(p, s, b.piece[0].source, ret))
+		s->backoff_until_us = pager_now_us() + DRAIN_FAILED_US;
 	if (ret)
-		drain_lost(p, s, b.piece[0].source, ret);
-	else if (p->opts->auto_dedup)
+		return placed;
+	if (p->opts->auto_dedup)
 		drain_punch(p, s, &b);
 	return placed;
 }

@@ -64,18 +64,6 @@ static void fault_rate(struct session *s, uint64_t now)
 	s->rate_count = 1;
 }
 
-static void fault_source_lost(struct pager *p, struct session *s, uint32_t source, int error)
-{
-	const struct image_source *is = image_source_get(p->images, source);
-	char why[sizeof(s->shm->reason)];
-
-	log_err("%s: %s", is->name,
-		error == -ESTALE ? "changed or shrank while it was being restored from" :
-				   strerror(-error));
-	snprintf(why, sizeof(why), "its pages file is lost (%s)", strerror(-error));
-	session_kill(p, s, why);
-}
-
 /* Place what follows and precedes a page that was just placed, within its 64 KiB block. */
 static void fault_around(struct pager *p, struct session *s, struct taddr page, char *buf)
 {
@@ -182,10 +170,11 @@ static enum fault_answer fault_answer(struct pager *p, struct session *s, struct
 	v.offset += f.addr.v - v.at.start.v;
 	v.at.start = f.addr;
 	ret = source_fetch(p->sources[v.source], v.offset, buf, p->page_size, true);
-	if (ret == -EAGAIN)
+	/* Cold, or an error that may pass: the urgent thread has the time to wait. */
+	if (ret && ret != -ESTALE)
 		return urgent_push(s, f) ? FAULT_DEFER : FAULT_PASSED;
 	if (ret) {
-		fault_source_lost(p, s, v.source, ret);
+		session_source_error(p, s, v.source, ret);
 		return FAULT_OVER;
 	}
 	why = fault_place_page(p, s, v, buf);

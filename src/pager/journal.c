@@ -156,6 +156,12 @@ int journal_checkpoint(struct pager *p)
 	w->fd = fd;
 	unsigned int n = session_snapshot(p, &list);
 
+	/* An empty checkpoint would forget what is owed. */
+	if (!list && p->nsessions) {
+		free(w);
+		return -ENOMEM;
+	}
+
 	for (unsigned int i = 0; i < n; i++) {
 		/* Only this thread applies events and ends sessions; placements may go on after. */
 		s = list[i];

@@ -345,6 +345,24 @@ void session_kill(struct pager *p, struct session *s, const char *why)
 	pager_kick(p->control_kick);
 }
 
+bool session_source_error(struct pager *p, struct session *s, uint32_t source, int error)
+{
+	const char *name = image_source_get(p->images, source)->name;
+	uint64_t now = pager_now_us();
+
+	if (!s->failing_since_us) {
+		s->failing_since_us = now;
+		log_err("%s: %s", name,
+			error == -ESTALE ? "changed or shrank while it was being restored from" :
+					   strerror(-error));
+	}
+	if (error != -ESTALE && now - s->failing_since_us < p->opts->lost_after_s * 1000000ull)
+		return true;
+	session_kill(p, s, error == -ESTALE ? "its pages file changed or shrank" :
+					      "its pages file cannot be read");
+	return false;
+}
+
 void session_end(struct pager *p, struct session *s, enum session_state how)
 {
 	static const char *const words[] = { [SESSION_DONE] = "all in place",

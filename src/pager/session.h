@@ -72,7 +72,9 @@ struct session {
 	/* Drain thread only. */
 	uint64_t cursor;
 	unsigned int hint_seen;
-	uint64_t backoff_until_us;
+	_Atomic uint64_t backoff_until_us;
+
+	_Atomic uint64_t failing_since_us;	/* source errors that may pass; 0: none */
 
 	/* Fault thread tells drain where the target is. */
 	_Atomic uint64_t hint_addr;
@@ -183,6 +185,13 @@ void session_skip_guards(struct pager *p, struct session *s, struct range at);
  * Any thread; @why is one line for a person.
  */
 void session_kill(struct pager *p, struct session *s, const char *why);
+
+/*
+ * session_source_error - a source could not be read. Any thread, no gate needed.
+ * A changed or truncated file is lost at once, other errors when they last --lost-after.
+ * Return: whether to try again after a while; false: the target is being killed.
+ */
+bool session_source_error(struct pager *p, struct session *s, uint32_t source, int error);
 
 /* session_end - close the uffd and mark the slot. Fault thread only. */
 void session_end(struct pager *p, struct session *s, enum session_state how);

@@ -93,13 +93,13 @@ static void urgent_serve(struct pager *p, struct session *s, struct waiting_faul
 		int ret = source_fetch(p->sources[before.source], before.offset, buf, p->page_size,
 				       false);
 
-		if (ret) {
-			log_err("%s: %s", image_source_get(p->images, before.source)->name,
-				ret == -ESTALE ? "changed or shrank while it was being restored from" :
-						 strerror(-ret));
-			session_kill(p, s, "its pages file is lost");
+		if (ret && !session_source_error(p, s, before.source, ret))
 			break;
+		if (ret) {
+			nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+			continue;
 		}
+		s->failing_since_us = 0;
 		gate_lock(&s->gate);
 		if (urgent_lookup(s, f.addr, &now) && now.source == before.source &&
 		    now.offset == before.offset) {

@@ -78,6 +78,8 @@ static int image_fetch(struct source *src, uint64_t off, void *buf, size_t len, 
 	return 0;
 }
 
+static int image_verify(struct source *src);
+
 /*
  * Make the bytes of a part of the window present in the page cache.  Where they are already, no
  * page is mapped: the kernel does that for 16 pages at a time while it copies, which costs less
@@ -87,10 +89,11 @@ static int image_present(struct source_image *img, struct window *w, uint64_t fr
 {
 	if (pagecache_has(img->fd, w->off + from, len, w->map + from))
 		return 0;
-	/* EFAULT: pages past the end of a file that shrank; EINVAL: kernel before 5.14. */
-	if (madvise(w->map + from, len, MADV_POPULATE_READ) && errno == EFAULT)
-		return -ESTALE;
-	return 0;
+	/* EINVAL: a kernel before 5.14, which reads when it copies. */
+	if (!madvise(w->map + from, len, MADV_POPULATE_READ) || errno != EFAULT)
+		return 0;
+	/* The file shrank, or the device failed: the first is for good. */
+	return image_verify(&img->src) ? -ESTALE : -EIO;
 }
 
 static int image_window(struct source *src, unsigned int lane, uint64_t off, size_t len,
