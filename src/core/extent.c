@@ -128,7 +128,7 @@ static void extent_drop(struct extent_tree *tree, struct extent *e)
 	free(e);
 }
 
-/* Put @e, which is in the tree, together with the neighbours that it continues or that continue it. */
+/* Put @e, which is in the tree, together with neighbours that continue each other. */
 static void extent_merge(struct extent_tree *tree, struct extent *e)
 {
 	struct extent *prev = RB_PREV(extent_rb, &tree->rb, e);

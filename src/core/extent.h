@@ -48,8 +48,8 @@ uint64_t extent_count(const struct extent_tree *tree);
 /*
  * extent_insert - owe @view.at to the target.
  * The range must not overlap an extent of the tree.
- * Return: 0, -EINVAL (empty or wrapping range, or one that ends above 2^57), -EEXIST (overlap) or -ENOMEM; the tree is
- * unchanged on error.
+ * Return: 0, -EINVAL (empty or wrapping range, or one that ends above 2^57), -EEXIST (overlap) or
+ * -ENOMEM; the tree is unchanged on error.
  */
 int extent_insert(struct extent_tree *tree, struct extent_view view);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * While an event waits to be read every COPY says EAGAIN, wherever it goes; the target stands in
- * its madvise(2) as long.  Once read, COPY works again, though not at once: the target must have run.
+ * its madvise(2) as long.  Once read, COPY works again, though not at once: the target must have
+ * run.
  */
 #include "tests/kapi/kapi.h"
 
@@ -22,7 +23,7 @@ int main(void)
 	target_go(&t);
 	await_readable(t.uffd);
 	is_i64(copy(t.uffd, addr_of(&t, 1), src, page, &done), -EAGAIN, "COPY is refused");
-	ok(done == -EAGAIN || done == 0, "its field is %" PRId64 " (0 in kernels before 6.15)", done);
+	ok(done == -EAGAIN || done == 0, "its field is %" PRId64 " (0 before 6.15)", done);
 	is_i64(zeropage(t.uffd, addr_of(&t, 1), page, NULL), -EAGAIN, "so is ZEROPAGE");
 	for (int i = 0; i < 1000; i++)
 		all &= copy(t.uffd, addr_of(&t, 1), src, page, NULL) == -EAGAIN;

@@ -27,9 +27,9 @@ int main(void)
 	is_i64(ftruncate(fd, page), 0, "the file loses that page");
 	is_i64(copy(t.uffd, addr_of(&t, 1), src + page, page, &done), -EFAULT, "COPY: EFAULT");
 	is_i64(done, -EFAULT, "its field says so too");
-	is_i64(copy(t.uffd, addr_of(&t, 0), src, 2 * page, &done), -EAGAIN, "both pages: EAGAIN");
+	is_i64(copy(t.uffd, addr_of(&t, 0), src, 2 * page, &done), -EAGAIN, "both: EAGAIN");
 	is_i64(done, page, "one was done");
-	is_i64(copy(t.uffd, addr_of(&t, 1), pattern(1, 4711), page, NULL), 0, "another source helps");
+	is_i64(copy(t.uffd, addr_of(&t, 1), pattern(1, 4711), page, NULL), 0, "another one helps");
 	is_u64(hear(t.ch), 4711, "the target had waited for it");
 	return target_done(&t);
 }

@@ -26,9 +26,9 @@ int main(void)
 	src = mmap(NULL, page, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (src == MAP_FAILED)
 		bail("mmap: %s", strerror(errno));
-	is_u64(*(volatile uint64_t *)(src + page - 8), 99, "the mapping has the file's last bytes");
+	is_u64(*(volatile uint64_t *)(src + page - 8), 99, "the mapping has the last bytes");
 	is_i64(ftruncate(fd, page / 2), 0, "the file loses half of its last page");
-	is_i64(copy(t.uffd, addr_of(&t, 0), src, page, NULL), 0, "COPY out of the mapping succeeds");
+	is_i64(copy(t.uffd, addr_of(&t, 0), src, page, NULL), 0, "COPY out of it succeeds");
 	target_go(&t);
 	is_u64(hear(t.ch), 99, "with the bytes before the cut");
 	is_u64(hear(t.ch), 0, "and zeros behind it");

@@ -32,7 +32,7 @@ int main(void)
 	ok(fcntl(child, F_GETFL) & O_NONBLOCK, "with the flags of the parent's");
 	take_fault(&t, child, 0, "the child's touch is told there");
 	ok(!readable(t.uffd), "and not on the parent's");
-	is_i64(copy_settled(child, addr_of(&t, 0), pattern(1, 4711), page), 0, "the child gets a page");
+	is_i64(copy_settled(child, addr_of(&t, 0), pattern(1, 4711), page), 0, "it gets a page");
 	is_u64(hear(t.ch), 4711, "and reads it");
 	take_fault(&t, t.uffd, 0, "the same page is missing in the parent");
 	is_i64(copy(t.uffd, addr_of(&t, 0), pattern(1, 815), page, NULL), 0, "which gets its own");

@@ -75,13 +75,22 @@ KAPI_FN uint64_t addr_of(const struct target *t, uint64_t i)
 	return (uint64_t)(uintptr_t)t->mem + i * page;
 }
 
-/* @n pages that begin with @value, @value + 1, and so on. */
-KAPI_FN uint8_t *pattern(uint64_t n, uint64_t value)
+/* @n pages of our own, missing. */
+KAPI_FN uint8_t *pages_map(uint64_t n)
 {
-	uint8_t *p = mmap(NULL, n * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *p = mmap(NULL, n * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
 
 	if (p == MAP_FAILED)
 		bail("mmap: %s", strerror(errno));
+	return p;
+}
+
+/* @n pages that begin with @value, @value + 1, and so on. */
+KAPI_FN uint8_t *pattern(uint64_t n, uint64_t value)
+{
+	uint8_t *p = pages_map(n);
+
 	for (uint64_t i = 0; i < n; i++)
 		poke(p, i, value + i);
 	return p;
@@ -238,8 +247,8 @@ KAPI_FN void uffd_register(int fd, void *mem, uint64_t len)
 		bail("UFFDIO_REGISTER: %s", strerror(errno));
 }
 
-KAPI_FN __attribute__((noreturn)) void target_main(struct target *t, uint64_t features, pid_t parent,
-						    target_body body)
+KAPI_FN __attribute__((noreturn)) void target_main(struct target *t, uint64_t features,
+						   pid_t parent, target_body body)
 {
 	int uffd;
 
@@ -267,8 +276,8 @@ KAPI_FN struct target target_start(uint64_t features, uint64_t npages, target_bo
 	tap_timeout(KAPI_TIMEOUT_S);
 	/* Here, and not in the child, so that a kernel without it ends the test as skipped. */
 	close(uffd_new(features));
-	t.mem = mmap(NULL, npages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (t.mem == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ch))
+	t.mem = pages_map(npages);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ch))
 		bail("no target: %s", strerror(errno));
 	t.pid = fork();
 	if (t.pid < 0)

@@ -20,7 +20,7 @@ int main(void)
 	is_u64(msg.arg.remove.start, addr_of(&t, 1), "from its start");
 	is_u64(msg.arg.remove.end, addr_of(&t, 3), "to its end");
 	is_i64(hear(t.ch), 0, "munmap returns");
-	is_i64(copy_settled(t.uffd, addr_of(&t, 1), src, page), -ENOENT, "nothing can be put there");
+	is_i64(copy_settled(t.uffd, addr_of(&t, 1), src, page), -ENOENT, "nothing goes there");
 	take_fault(&t, t.uffd, 3, "the page behind it is still served");
 	is_i64(copy_settled(t.uffd, addr_of(&t, 3), src, page), 0, "COPY works");
 	is_u64(hear(t.ch), 4711, "and is read");

@@ -344,7 +344,7 @@ static bool rounds_run(struct place place, uint64_t seed, unsigned int rounds)
 		good = round_run(&m, &tree);
 	extent_tree_free(tree);
 	if (good && alloc_live)
-		note("%s: seed %" PRIu64 ": %" PRId64 " nodes leaked", place.name, seed, alloc_live);
+		note("%s: seed %" PRIu64 ": %" PRId64 " leaked", place.name, seed, alloc_live);
 	return good && !alloc_live;
 }
 
@@ -388,8 +388,9 @@ static void test_edges(void)
 
 	is_i64(extent_carve(tree, range_make(3ull << 31, 9ull << 31)), 6ll << 31,
 	       "a hole of 12 GiB counts 12 GiB");
-	ok(extent_lookup(tree, taddr(9ull << 31), &got) && got.offset == (1ull << 40) + (9ull << 31) &&
-	   got.at.end.v == top, "what is behind the hole has its own offset");
+	ok(extent_lookup(tree, taddr(9ull << 31), &got) &&
+	   got.offset == (1ull << 40) + (9ull << 31) && got.at.end.v == top,
+	   "what is behind the hole has its own offset");
 	ok(!extent_lookup(tree, taddr((9ull << 31) - 1), &got), "the hole ends before that");
 	is_i64(extent_remap(tree, taddr(1ull << 56), taddr(3ull << 31), 5ull << 30), 5ll << 30,
 	       "5 GiB move from 2^56 into the hole");
@@ -412,9 +413,9 @@ static void test_merge_after_moves(void)
 	struct extent_view view = { .at = range_make(0x10000, 0x20000), .offset = 0x7000 };
 
 	extent_insert(tree, view);
-	is_i64(extent_remap(tree, taddr(0x14000), taddr(0x40000), 0x4000), 0x4000, "a middle moves");
+	is_i64(extent_remap(tree, taddr(0x14000), taddr(0x40000), 0x4000), 0x4000, "one moves");
 	is_u64(extent_count(tree), 3, "that makes three pieces");
-	is_i64(extent_remap(tree, taddr(0x40000), taddr(0x14000), 0x4000), 0x4000, "and moves back");
+	is_i64(extent_remap(tree, taddr(0x40000), taddr(0x14000), 0x4000), 0x4000, "and back");
 	is_u64(extent_count(tree), 1, "which makes it one again");
 	extent_carve(tree, range_make(0x14000, 0x18000));
 	/* Source 0x7000 + ..: the last piece of the source range continues the first one moved. */

@@ -120,8 +120,8 @@ static struct cost measure(uint64_t n, bool random)
 static void compare(const char *what, double few, double many, double bound)
 {
 	/* log2(131072) / log2(1024) = 1.7; a walk over all would be 128. */
-	ok(many <= bound && many <= 3 * few, "%s: %.1f links with 1024, %.1f with 131072", what, few,
-	   many);
+	ok(many <= bound && many <= 3 * few, "%s: %.1f links with 1024, %.1f with 131072", what,
+	   few, many);
 }
 
 static void test_order(bool random)
