@@ -73,18 +73,7 @@ spoiled() {
 	pager_start
 	criu_restore --leave-stopped
 	pager_end
-	python3 - "$RPID" <<-'END'
-		import sys
-		pid = sys.argv[1]
-		maps = [l.split() for l in open(f"/proc/{pid}/maps")]
-		at = max((int(b, 16) - int(a, 16), int(a, 16)) for m in maps if len(m) == 5
-			 for a, b in [m[0].split("-")])[1]
-		with open(f"/proc/{pid}/mem", "r+b", 0) as mem:
-			mem.seek(at + 0x3123)
-			old = mem.read(1)
-			mem.seek(at + 0x3123)
-			mem.write(bytes([old[0] ^ 1]))
-	END
+	python3 "$T/tools/poke.py" "$RPID" 0x3123
 	"$B/tests/tools/memcmp_image" "$D/img" "$RPID" >"$D/memcmp.log" 2>&1 || status=$?
 	[ $status = 1 ] || die "memcmp_image exits with $status"
 	grep -q '^wrong: pid [0-9]* address 0x[0-9a-f]*123 ' "$D/memcmp.log" || die "wrong report"
