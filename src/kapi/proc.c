@@ -161,6 +161,55 @@ pid_t proc_ppid(pid_t pid)
 	return proc_status_last(pid, "\nPPid:");
 }
 
+int proc_cpu_of(pid_t pid)
+{
+	char path[32], text[1024];
+	cleanup_fd int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = fd_read_full(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return n;
+	text[n] = '\0';
+	/* The name in field 2 may hold anything; field 20 counts threads, 39 is the CPU. */
+	char *p = strrchr(text, ')');
+	long threads = 0, cpu = -ESRCH;
+
+	for (int field = 2; p && field <= 39; field++) {
+		if (field == 20)
+			threads = strtol(p, NULL, 10);
+		if (field == 39)
+			cpu = strtol(p, NULL, 10);
+		p = strchr(p + 1, ' ');
+	}
+	return threads > 1 ? -EAGAIN : cpu;
+}
+
+static int proc_set_cpus(int cpu, bool only)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int i = 0; i < CPU_SETSIZE; i++)
+		if (cpu < 0 || (i == cpu) == only)
+			CPU_SET(i, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
+}
+
+int proc_pin(int cpu)
+{
+	return proc_set_cpus(cpu, true);
+}
+
+int proc_avoid(int cpu)
+{
+	return proc_set_cpus(cpu, false);
+}
+
 int proc_pagemap_open(pid_t pid)
 {
 	char path[32];

@@ -43,6 +43,16 @@ pid_t proc_nspid(pid_t pid);
 /* proc_ppid - Return: the parent's pid, or -errno. */
 pid_t proc_ppid(pid_t pid);
 
+/*
+ * proc_cpu_of - the CPU on which a process with one thread ran last.
+ * Return: its number; -EAGAIN when the process has several threads; -errno.
+ */
+int proc_cpu_of(pid_t pid);
+/* proc_pin - let the calling thread run on one CPU only, or (cpu < 0) on all. Return: 0 or -errno. */
+int proc_pin(int cpu);
+/* proc_avoid - let the calling thread run on all CPUs but one, or (cpu < 0) on all. */
+int proc_avoid(int cpu);
+
 /* proc_pagemap_open - Return: descriptor of /proc/PID/pagemap or -errno. */
 int proc_pagemap_open(pid_t pid);
 

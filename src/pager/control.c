@@ -40,9 +40,11 @@ int control_listen(void)
 	return fd_take(&fd);
 }
 
-static const char *control_session_state(const struct session_slot *slot)
+static const char *control_session_state(struct session_slot *slot)
 {
-	switch (slot->state) {
+	uint32_t state = slot->state;
+
+	switch (state) {
 	case SESSION_OPEN:
 		return "open";
 	case SESSION_DONE:
@@ -59,9 +61,9 @@ static void control_add(json_object *o, const char *key, uint64_t v)
 	json_object_object_add(o, key, json_object_new_int64(v));
 }
 
-static json_object *control_session(const struct session_slot *slot, uint32_t id)
+static json_object *control_session(struct session_slot *slot, uint32_t id)
 {
-	const struct session_counters *n = &slot->n;
+	struct session_counters *n = &slot->n;
 	json_object *o = json_object_new_object();
 	json_object *hist = json_object_new_array();
 
@@ -95,7 +97,7 @@ static json_object *control_session(const struct session_slot *slot, uint32_t id
 
 static const char *control_state(const struct pager *p)
 {
-	const struct state *st = p->st;
+	struct state *st = p->st;
 
 	if (st->failed)
 		return "failed";
@@ -171,11 +173,11 @@ struct control_sums {
 	uint64_t fault, around, drain, zero, discarded;
 };
 
-static void control_sum(const struct state *st, struct control_sums *sum)
+static void control_sum(struct state *st, struct control_sums *sum)
 {
 	memset(sum, 0, sizeof(*sum));
 	for (uint32_t i = 0; i < st->nslots; i++) {
-		const struct session_counters *n = &st->session[i].n;
+		struct session_counters *n = &st->session[i].n;
 
 		if (state_slot_is(&st->session[i], SESSION_FREE))
 			continue;

@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kapi/proc.h"
 #include "pager/internal.h"
 #include "util/log.h"
 
@@ -350,6 +351,7 @@ void *drain_thread(void *arg)
 	struct pager *p = arg;
 	struct drain_pace pace = { .start_us = pager_now_us() };
 	struct session *last = NULL;
+	int avoid = -1;
 	bool limited = p->opts->rate_bytes_per_s || p->opts->drain_cpu_percent < 100;
 
 	while (!p->stop) {
@@ -366,6 +368,11 @@ void *drain_thread(void *arg)
 			phase_reach("drain-start");
 		p->drain_started = true;
 		last = s;
+		if (avoid != p->fault_cpu) {
+			avoid = p->fault_cpu;
+			if (proc_avoid(avoid))
+				log_debug("drain: cannot leave CPU %d", avoid);
+		}
 		if (!limited) {
 			drain_turn(p, s, 0);
 		} else {

@@ -38,6 +38,7 @@ struct pager {
 	pthread_cond_t drain_cond;
 	bool drain_work;
 	atomic_bool drain_started;
+	atomic_int fault_cpu;		/* where the fault thread is pinned, -1: nowhere */
 	_Atomic uint64_t fault_us;	/* when a target last faulted on owed bytes */
 
 	atomic_bool stop;		/* threads leave at the next quiet moment */
@@ -47,6 +48,10 @@ struct pager {
 	bool replaying;
 	bool link_broken;		/* criu's stream makes no sense any more */
 	bool condemned;			/* the restore cannot succeed: its tasks must not run */
+
+	/* Fault thread only. */
+	unsigned int follow_faults;
+	uint64_t follow_us;
 
 	/* Fault thread (or replay) only: the journal. */
 	uint32_t log_tail;		/* next free slot of the log half in force */

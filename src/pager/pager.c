@@ -43,6 +43,7 @@ static struct pager *pager_new(struct state *st, const struct pager_opts *opts)
 	p->page_size = sysconf(_SC_PAGESIZE);
 	p->adopted = st->incarnation > 1;
 	p->has_guards = proc_has_guards();
+	p->fault_cpu = -1;
 	TAILQ_INIT(&p->sessions);
 	pthread_mutex_init(&p->sessions_lock, NULL);
 	pthread_mutex_init(&p->table_lock, NULL);

@@ -41,7 +41,7 @@ static const char *const privs_calls[] = {
 	"pidfd_send_signal", "poll", "ppoll", "prctl", "pread64", "preadv2", "prlimit64", "read",
 	"readlink", "readlinkat", "recvfrom", "recvmsg", "restart_syscall", "rseq",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sched_getaffinity",
-	"sched_getparam", "sched_getscheduler", "sched_setscheduler", "sched_yield", "sendmsg",
+	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_setscheduler", "sched_yield", "sendmsg",
 	"sendto", "set_robust_list", "set_tid_address", "setpriority", "setsid", "shutdown",
 	"sigaltstack", "signalfd4", "socket", "statx", "tgkill", "uname", "unlink", "unlinkat",
 	"wait4", "waitid", "write", "writev",

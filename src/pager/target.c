@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +269,7 @@ bool target_kill(struct pager *p, struct session *s)
 		log_err("killing process %d (image pid %d): %s", s->shm->pid, s->shm->vpid,
 			s->shm->reason);
 	s->kill_logged = true;
-	ret = proc_pidfd_kill(s->shm->pidfd, 9);
+	ret = proc_pidfd_kill(s->shm->pidfd, SIGKILL);
+	pager_kick(p->fault_kick);
 	return !ret || ret == -ESRCH;
 }
