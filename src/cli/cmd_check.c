@@ -151,6 +151,7 @@ static void print_json(const struct probe *p, int status, const struct probe_ite
 {
 	json_object *o = json_object_new_object();
 	json_object *items = json_object_new_array();
+	const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 	unsigned int i;
 
 	add_string(o, "version", UFFD_RELOCATE_VERSION);
@@ -162,8 +163,7 @@ static void print_json(const struct probe *p, int status, const struct probe_ite
 	for (i = 0; i < p->nitems; i++)
 		json_object_array_add(items, json_item(&p->item[i]));
 	json_object_object_add(o, "items", items);
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	puts(json_object_to_json_string_ext(o, flags));
 	json_object_put(o);
 }
 

@@ -140,7 +140,8 @@ static void probe_limits(struct probe *p)
 					    "keeper and pager killed in the same moment");
 
 	probe_no(item, "run lazy-pages in a cgroup of its own, with memory.oom.group 0",
-		 "no one else holds the userfaultfds then, and the kernel fills what is still owed with zeros");
+		 "no one else holds the userfaultfds then, and the kernel fills what is owed with "
+		 "zeros");
 	item = probe_add(p, PROBE_LIMIT, PROBE_NOTE, "limit.guard",
 			 "guard pages set and removed while their pages are owed");
 	probe_no(item, "", "the kernel reports neither, so bytes of the image can come back there");

@@ -117,7 +117,8 @@ static void ask_collapse(struct probe_item *item, int pidfd, const struct guinea
 			 "not permitted; memory comes back in small pages");
 	else if (errno == ENOSYS)
 		probe_no(item, "a kernel of 5.10 or later",
-			 "no process_madvise, or a seccomp filter hides it; memory comes back in small pages");
+			 "no process_madvise, or a seccomp filter hides it; memory comes back in small "
+			 "pages");
 	else
 		probe_no(item, "a kernel of 6.1 or later with CONFIG_TRANSPARENT_HUGEPAGE",
 			 "%s; memory comes back in small pages", strerror(errno));

@@ -25,23 +25,23 @@ state() {
 }
 # serve [-w|-s] ANSWER...: the server in the background, listening when this returns.
 serve() {
-	local mode=() line
+	local mode=()
 	[[ $1 != -? ]] || { mode=("$1"); shift; }
 	exec {up}< <(cd "$tmp" && exec "$server" "${mode[@]}" "$dir/uffd-relocate.socket" "$@" 2>"$tmp/server")
 	server_pid=$!
-	read -r -t 10 line <&"$up" || bail "the server does not listen: $(cat "$tmp/server")"
+	read -r -t 10 _ <&"$up" || bail "the server does not listen: $(cat "$tmp/server")"
 }
 gone() { exec {up}<&-; ! kill -0 "$server_pid" 2>/dev/null || wait "$server_pid"; }
 gone_at_all() { kill "$server_pid" 2>/dev/null; exec {up}<&-; }
 
 open_=$(session 42 open 536870912)
 state open serving "$open_" "$(session 43 killed 0 "its image shrank")"
-state open2 serving "$(session 42 open 1024)" "$(session 43 done 0)"
-state done done "$(session 42 done 0)" "$(session 43 gone 0)"
-state killed done "$(session 42 done 0)" "$(session 43 killed 0 "its image shrank")"
+state open2 serving "$(session 42 open 1024)" "$(session 43 'done' 0)"
+state last 'done' "$(session 42 'done' 0)" "$(session 43 gone 0)"
+state killed 'done' "$(session 42 'done' 0)" "$(session 43 killed 0 "its image shrank")"
 state failed failed "$open_"
 state waiting waiting
-state one serving "$(session 42 done 0)" "$(session 43 open 4096)"
+state one serving "$(session 42 'done' 0)" "$(session 43 open 4096)"
 echo hello >"$tmp/junk"
 echo '[1]' >"$tmp/array"
 printf '' >"$tmp/nothing"
@@ -107,20 +107,20 @@ try() {
 		ok "... without a word" quiet
 	fi
 }
-try "done at once" 0 "" -- done
-try "done after a while" 0 "" -- waiting open2 open2 done
-try "the last word of a server that is gone at the next poll" 0 "" --all -- -l open2 open2 done
+try "done at once" 0 "" -- last
+try "done after a while" 0 "" -- waiting open2 open2 last
+try "the last word of a server that is gone at the next poll" 0 "" --all -- -l open2 open2 last
 try "one was killed" 1 "process 43 was killed: its image shrank" -- open open killed
 try "the restore failed" 1 "the restore failed" -- open2 failed
 try "the server dies" 1 "ended without saying how; when last seen it was serving, 1024 bytes were owed" -- -s open2 open2
 try "the server dies and knows no wait" 1 "ended without saying how" -- -w open2 open2
-try "a server that knows no wait, done in time" 0 "" -- -w open2 done
-try "time is up" 1 "not done after 1 seconds" --timeout 1 -- open2 open2 open2 open2 open2 open2 open2 open2 open2 open2 open2 open2 done
+try "a server that knows no wait, done in time" 0 "" -- -w open2 last
+try "time is up" 1 "not done after 1 seconds" --timeout 1 -- open2 open2 open2 open2 open2 open2 open2 open2 open2 open2 open2 open2 last
 try "one process that is done while others are not" 0 "" -p 42 -- one one
-try "one process that is not done yet" 0 "" -p 43 -- one one done
+try "one process that is not done yet" 0 "" -p 43 -- one one last
 try "one process that was killed" 1 "process 43 was killed" -p 43 -- open open
 try "a process that is not of this restore" 1 "process 5 is not one" -p 5 -- open2 open2
-try "a process that has not come yet" 0 "" -p 42 -- waiting done
+try "a process that has not come yet" 0 "" -p 42 -- waiting last
 try "a server that talks nonsense" 1 "does not speak as a server" -- junk
 run wait -p x
 ok "wait -p x: 2" is 2

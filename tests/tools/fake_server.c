@@ -7,7 +7,8 @@
  * Each ANSWER is a file; the n-th "status" gets the n-th one, and after the last one has gone the
  * program ends.  "wait" is kept open and gets the last answer then (-w: is refused as an unknown
  * request, as by a server that does not know it; -s: is closed without a word, as by a server that
- * dies; -l: alone gets the last answer, no "status" does).  An ANSWER that is "-" is a connection that gets nothing until the end.
+ * dies; -l: alone gets the last answer, no "status" does).  An ANSWER that is "-" is a connection
+ * that gets nothing until the end.
  * Writes a line to stdout once it listens.
  */
 #include <errno.h>

@@ -104,7 +104,8 @@ static void verbosity(void)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		ok(parse(cases[i].word, NULL) == CMD_DONE &&
-		   o.pager.verbosity == cases[i].verbosity && o.log_level == (int)cases[i].level,
+			   o.pager.verbosity == cases[i].verbosity &&
+			   o.log_level == (int)cases[i].level,
 		   "%s", cases[i].word);
 	ok(parse("-v", "-v", NULL) == CMD_DONE && o.pager.verbosity == 4, "-v -v adds up");
 	ok(parse("-v1", "-v", NULL) == CMD_DONE && o.pager.verbosity == 2, "-v1 -v");
