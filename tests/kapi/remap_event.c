@@ -35,7 +35,7 @@ int main(void)
 	is_u64(hear(t.ch), 4711, "page 0 went along");
 	msg = take_msg(t.uffd);
 	ok(msg.event == UFFD_EVENT_PAGEFAULT &&
-	   (msg.arg.pagefault.address & ~(page - 1)) == to + page,
+		   (msg.arg.pagefault.address & ~(page - 1)) == to + page,
 	   "page 1 faults at its new place");
 	is_i64(copy_settled(t.uffd, addr_of(&t, 1), src + page, page), -ENOENT, "old: ENOENT");
 	is_i64(copy_settled(t.uffd, to + page, src + page, page), 0, "COPY goes to the new one");

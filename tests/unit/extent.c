@@ -389,7 +389,7 @@ static void test_edges(void)
 	is_i64(extent_carve(tree, range_make(3ull << 31, 9ull << 31)), 6ll << 31,
 	       "a hole of 12 GiB counts 12 GiB");
 	ok(extent_lookup(tree, taddr(9ull << 31), &got) &&
-	   got.offset == (1ull << 40) + (9ull << 31) && got.at.end.v == top,
+		   got.offset == (1ull << 40) + (9ull << 31) && got.at.end.v == top,
 	   "what is behind the hole has its own offset");
 	ok(!extent_lookup(tree, taddr((9ull << 31) - 1), &got), "the hole ends before that");
 	is_i64(extent_remap(tree, taddr(1ull << 56), taddr(3ull << 31), 5ull << 30), 5ll << 30,
