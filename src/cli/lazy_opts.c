@@ -214,6 +214,9 @@ static int set_option(void *ctx, const struct cmd_option *option, bool neg, cons
 		return set_uint(name, arg, 1, 100, &p->drain_cpu_percent);
 	case LAZY_LOST_AFTER:
 		return set_uint(name, arg, 0, 365 * 86400, &p->lost_after_s);
+	case LAZY_KEEPER_CGROUP:
+		p->keeper_cgroup = arg;
+		return 0;
 	case LAZY_CRIU_PID:
 		return set_criu_pid(from, name, arg);
 	case LAZY_ADOPT:

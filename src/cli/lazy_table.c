@@ -40,6 +40,8 @@ const struct cmd_option lazy_options[] = {
 	{ "drain-cpu", 0, false, REQ, LAZY_DRAIN_CPU, "PERCENT", "of one CPU for the drain" },
 	{ "lost-after", 0, false, REQ, LAZY_LOST_AFTER, "SECONDS",
 	  "give a source up that failed for so long" },
+	{ "keeper-cgroup", 0, false, REQ, LAZY_KEEPER_CGROUP, "DIR",
+	  "the cgroup in which the keeper lives, away from the pager" },
 	{ "progress", 0, true, NONE, LAZY_PROGRESS, NULL,
 	  "draw a bar on stderr (default: if it is a terminal)" },
 	{ "progress-fd", 0, false, REQ, LAZY_PROGRESS_FD, "FD", "write JSON lines to FD" },

@@ -37,6 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kapi/cgroup.h"
 #include "kapi/proc.h"
 #include "kapi/uffd.h"
 #include "pager/internal.h"
@@ -194,6 +195,9 @@ static int keeper_life(struct state *st, const struct pager_opts *opts, int stat
 		if (pid == 0) {
 			log_role("pager");
 			setsid();
+			/* Apart from the keeper, so that one kill of a group leaves one of us. */
+			if (st->home_cgroup_fd >= 0 && cgroup_enter(st->home_cgroup_fd))
+				log_warn("pager: cannot leave the keeper's cgroup");
 			st->pager_pid = getpid();
 			int ret = pager_run(st, opts, st->keep_fd, state_fd);
 
@@ -231,6 +235,23 @@ static int keeper_life(struct state *st, const struct pager_opts *opts, int stat
 	}
 }
 
+/* The keeper's own cgroup, where one was named. Return: 0 or -errno, logged. */
+static int keeper_cgroup(struct state *st, const char *dir)
+{
+	int ret;
+
+	if (!dir)
+		return 0;
+	if (st->home_cgroup_fd < 0)
+		st->home_cgroup_fd = cgroup_open_home(dir);
+	cleanup_fd int fd = cgroup_open(dir);
+
+	ret = st->home_cgroup_fd < 0 ? st->home_cgroup_fd : fd < 0 ? fd : cgroup_enter(fd);
+	if (ret)
+		log_err("--keeper-cgroup %s: %s", dir, strerror(-ret));
+	return ret;
+}
+
 int keeper_serve(struct state *st, const struct pager_opts *opts, int state_fd)
 {
 	int ret;
@@ -241,8 +262,12 @@ int keeper_serve(struct state *st, const struct pager_opts *opts, int state_fd)
 	if (proc_protect_from_oom())
 		log_debug("the OOM killer may choose the keeper");
 	proc_raise_nofile();
+	if (keeper_cgroup(st, opts->keeper_cgroup))
+		return 1;
 	while ((ret = keeper_life(st, opts, state_fd)) == PAGER_ORPHANED) {
 		log_warn("keeper %d is gone; taking its place", st->keeper_pid);
+		if (keeper_cgroup(st, opts->keeper_cgroup))
+			log_warn("the new keeper stays in the pager's cgroup");
 		log_role("keeper");
 		if (opts->pidfile)
 			keeper_pidfile(opts->pidfile, false);

@@ -31,6 +31,7 @@ struct pager_opts {
 	uint64_t rate_bytes_per_s;	/* 0: no limit */
 	unsigned int drain_cpu_percent;	/* 1..100 */
 	unsigned int lost_after_s;	/* --lost-after */
+	const char *keeper_cgroup;	/* directory of a cgroup for the keeper; NULL: none */
 	bool adopt;			/* --adopt: take over from a keeper */
 	pid_t adopt_pid;		/* 0: the one that serves work_dir */
 };
