@@ -38,6 +38,7 @@ struct settings {
 	char log[PATH_MAX];	/* relative to the work directory; "" = none */
 	char rate[32];		/* as the pager's option takes it; "" = its default */
 	char drain_cpu[8];	/* likewise */
+	char lost_after[12];	/* likewise */
 	bool lazy_bad;		/* the first error leaves it open whether lazy pages are wanted */
 	char error[PATH_MAX + 256]; /* the first error, one line; "" = none */
 };

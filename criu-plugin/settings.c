@@ -104,6 +104,16 @@ static const char *settings_set_drain_cpu(struct settings *set, const char *valu
 	return NULL;
 }
 
+static const char *settings_set_lost_after(struct settings *set, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (!digits || digits > 7 || value[digits])
+		return "a number of seconds";
+	strcpy(set->lost_after, value);
+	return NULL;
+}
+
 static const struct {
 	const char *key;
 	const char *(*set)(struct settings *set, const char *value);
@@ -115,6 +125,7 @@ static const struct {
 	{ "drain", settings_set_drain },
 	{ "rate", settings_set_rate },
 	{ "drain-cpu", settings_set_drain_cpu },
+	{ "lost-after", settings_set_lost_after },
 };
 #define SETTINGS_NKEYS (sizeof(settings_keys) / sizeof(*settings_keys))
 

@@ -50,7 +50,7 @@
 
 #define PLUGIN_NAME "uffd-relocate"
 #define PLUGIN_BACKLOG 10
-#define PLUGIN_ARGS_MAX 24
+#define PLUGIN_ARGS_MAX 32
 /* How long a pager may take to start; tasks are stopped meanwhile. */
 #define PLUGIN_READY_MS 60000
 
@@ -297,6 +297,10 @@ static int plugin_start(const struct settings *set)
 	if (*set->drain_cpu) {
 		argv[n++] = "--drain-cpu";
 		argv[n++] = set->drain_cpu;
+	}
+	if (*set->lost_after) {
+		argv[n++] = "--lost-after";
+		argv[n++] = set->lost_after;
 	}
 	argv[n] = NULL;
 

@@ -153,15 +153,15 @@ like "a configuration file that is absent is spoken of" "$out" '^log 3 .*absent.
 
 # 4. Settings.
 settings "pager = $tmp/path/uffd-relocate" 'lazy = yes' '' '  # comment' ' verbosity=4 ' \
-	'log = other.log' 'drain = no' 'rate = 100M' 'drain-cpu = 50'
+	'log = other.log' 'drain = no' 'rate = 100M' 'drain-cpu = 50' 'lost-after = 90'
 run -u UFFD_RELOCATE_PAGER -- restore
 ok "lazy = yes needs no option" started
 like "all settings reach the pager" "$(cat "$STUB_LOG")" "^args $tmp/path/uffd-relocate .* -v4 \
--o other.log --no-drain --rate 100M --drain-cpu 50\$"
+-o other.log --no-drain --rate 100M --drain-cpu 50 --lost-after 90\$"
 run UFFD_RELOCATE_LOG=none UFFD_RELOCATE_DRAIN=yes UFFD_RELOCATE_DRAIN_CPU=7 -- restore
 ok "environment: started" started
 like "the environment has the last word" "$(cat "$STUB_LOG")" \
-	"^args $stub .* -v4 --rate 100M --drain-cpu 7\$"
+	"^args $stub .* -v4 --rate 100M --drain-cpu 7 --lost-after 90\$"
 run UFFD_RELOCATE_LAZY=auto -- restore
 ok "lazy = auto in the environment overrides yes" quiet
 settings 'lazy = no'
@@ -193,6 +193,7 @@ bad 'rate = 1Mb' 'rate:'
 bad 'drain-cpu = 0' 'drain-cpu:'
 bad 'drain-cpu = 101' 'drain-cpu:'
 bad 'drain-cpu = 5%' 'drain-cpu:'
+bad 'lost-after = 1m' 'lost-after:'
 bad 'colour = red' 'unknown setting "colour"'
 bad 'lazy' 'not a "key = value" line: lazy'
 settings '# none'
@@ -205,6 +206,12 @@ settings 'lazy = perhaps'
 run -- restore
 like "but a bad \"lazy\" is: it could be a yes" "$out" '^log 1 .*:1: lazy:'
 settings '# none'
+
+man=$here/../../man/uffd-relocate-plugin.7
+for key in $(sed -n 's/^\t{ "\([a-z-]*\)", settings_set_.*/\1/p' \
+	"$here/../../criu-plugin/settings.c"); do
+	ok "setting $key is in the manual" grep -q "\"${key//-/\\\\-} = " "$man"
+done
 
 # 5. Where the pager is.
 run -u UFFD_RELOCATE_PAGER HOST_SO="$tmp/beside/p.so" -- restore --lazy-pages

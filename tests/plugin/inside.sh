@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # inside.sh: the part of criu.t that runs in a root with a criu.  /run/build is the output folder,
 # /run/tests the folder of the plugin's tests, /run/plugins/other.so another plugin.
-# The pager is the stub: what it serves is zeros, so its targets are restored stopped.
+# The pager is the stub, but for the end: it serves zeros, so its targets are restored stopped.
 set -u
 # shellcheck source=lib.sh
 . /run/tests/lib.sh
@@ -193,5 +193,29 @@ is "lazy = yes and a restore that is not lazy" "$rc" 0
 ok "the pager that was started ends with criu" wait_for says '^criu-gone$'
 pager=
 over
+
+# The real pager, found beside the plugin, as in a build tree.
+if [ -x /run/build/uffd-relocate ]; then
+	: >"$UFFD_RELOCATE_CONFIG"
+	unset UFFD_RELOCATE_PAGER
+	rm -rf "$w"
+	mkdir "$w"
+	criu restore -D "$img" -W "$w" -L /run/build --lazy-pages -d -o r.log -v4 </dev/null 2>&1
+	is "the real pager: restore" "$?" 0
+	pager=$(sed -n 's/.*uffd-relocate: .* started, pid //p' "$w/r.log")
+	ok "it ends when all is in place" wait_for gone "$pager"
+	ok "the target lives" kill -0 "$target"
+	is "the pager had nothing to report" "$(grep -c Error: "$w/uffd-relocate.log")" 0
+	over
+	truncate -s -3 "/tmp/bad/core-$target.img"
+	img=/tmp/bad restore -L /run/build --lazy-pages
+	is "the real pager: a damaged image fails the restore" "$rc" 1
+	ok "it had been started" test -n "$pager"
+	ok "it ends by itself" wait_for gone "$pager"
+	pager=
+	over
+else
+	skip "the real pager" "it is not built"
+fi
 
 done_testing
