@@ -11,7 +11,9 @@
 # just returns, and the file goes on with `run_case NAME FUNCTION` for each of its cases.
 #
 # Inside, $B is the build directory, $T the tests, and every case has a directory $D of its own,
-# which lies on the machine's file system.  A case runs in a subshell under `set -e`; it fails by
+# which lies on the machine's file system.  The target's FIFOs and images lie in $V, which is $D
+# unless the case calls `target_of NAME`, to restore again what `run_case "..." prepare NAME
+# VICTIM ARG...` dumped once for several cases.  A case runs in a subshell under `set -e`; it fails by
 # a non-zero status, is skipped by `skip REASON`.  Whatever waits does so with a time-out
 # ($WAIT seconds).  When a case fails the logs in $D are shown.  After a case every process in the
 # namespace but the test itself is killed: the case must have seen to the ends it cares about.
@@ -109,21 +111,24 @@ _logs() {
 run_case() {
 	local name=$1 status t0=$EPOCHREALTIME
 	shift
-	[ -z "$_only" ] || [[ $name == *$_only* ]] || return 0
+	[ -z "$_only" ] || [[ $name == *$_only* || $name == dump* ]] || return 0
 	_row=$((_row + 1))
-	D=/mnt/w/case$_row
+	D=/mnt/w/case$_row V=$D
 	mkdir -p "$D"
 	(
 		set -e
 		"$@"
 	) >"$D/case.out" 2>&1
 	status=$?
-	grep -a '^#' "$D/case.out"
 	case $status in
 	0)	echo "ok $_row - $name" ;;
 	77)	echo "ok $_row - $name # SKIP $(cat "$D/skip")" ;;
-	*)	echo "not ok $_row - $name (status $status)"
-		grep -av '^#' "$D/case.out" | tail -n 20 | sed 's/^/# /'
+	*)	echo "not ok $_row - $name (status $status)" ;;
+	esac
+	grep -a '^#' "$D/case.out"
+	case $status in
+	0 | 77)	;;
+	*)	grep -av '^#' "$D/case.out" | tail -n 20 | sed 's/^/# /'
 		_logs ;;
 	esac
 	note "$(awk -v a="$t0" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }')"
@@ -153,14 +158,30 @@ _state() { awk '{ sub(/.*\) /, ""); print $1 }' "/proc/$1/stat" 2>/dev/null; }
 victim_start() {
 	local prog=$1
 	shift
-	rm -f "$D/cmd" "$D/ans"
-	mkfifo "$D/cmd" "$D/ans"
-	exec 8<>"$D/cmd" 9<>"$D/ans"
-	setsid "$B/tests/victim/$prog" "$D" "$@" </dev/null >/dev/null 2>&1 8>&- 9>&- &
+	mkdir -p "$V"
+	rm -f "$V/cmd" "$V/ans"
+	mkfifo "$V/cmd" "$V/ans"
+	exec 8<>"$V/cmd" 9<>"$V/ans"
+	setsid "$B/tests/victim/$prog" "$V" "$@" </dev/null >/dev/null 2>&1 8>&- 9>&- &
 	VPID=$!
 	answer
 	READY=$ANS
 	case $READY in ready\ *) ;; *) die "the victim says: $READY" ;; esac
+}
+
+# target_of NAME: use what `prepare NAME` dumped.
+target_of() {
+	V=/mnt/w/$1
+	[ -e "$V/img/inventory.img" ] || die "$1 was not dumped"
+	exec 8<>"$V/cmd" 9<>"$V/ans"
+}
+
+# prepare NAME VICTIM [ARG...]: start and dump, for `target_of NAME`.
+prepare() {
+	V=/mnt/w/$1
+	shift
+	victim_start "$@"
+	criu_dump "$VPID"
 }
 
 # answer: the next answer into ANS.
@@ -196,36 +217,36 @@ field() { local v=${ANS#*" $1="}; echo "${v%% *}"; }
 criu_dump() {
 	local pid=$1
 	shift
-	mkdir -p "$D/img"
-	timeout "$WAIT" criu dump -t "$pid" -D "$D/img" -o dump.log -v4 "$@" 8>&- 9>&- ||
+	mkdir -p "$V/img"
+	timeout "$WAIT" criu dump -t "$pid" -D "$V/img" -o dump.log -v4 "$@" 8>&- 9>&- ||
 		die "criu dump failed with $?"
 	until_true "$WAIT" gone "$pid" || die "the dumped task is still there"
 	wait "$pid" 2>/dev/null || :
-	mv "$D/img/dump.log" "$D/dump.log"
+	mv "$V/img/dump.log" "$D/dump.log"
 }
 
 # pager_start [OPTION...]: start lazy-pages for $D/img and wait until it listens; sets LPID.
 pager_start() {
-	local cmd=("$UR" lazy-pages) byte
+	local cmd=("$UR" lazy-pages)
 	[ "$PAGER" = ours ] || cmd=(criu lazy-pages)
 	mkdir -p "$D/work"
 	rm -f "$D/status" "$D/work/lazy-pages.socket"
 	mkfifo "$D/status"
-	exec 6<>"$D/status"
-	"${cmd[@]}" -D "$D/img" -W "$D/work" -o lazy.log -v4 --status-fd 5 "$@" \
-		5>"$D/status" 6>&- 8>&- 9>&- </dev/null &
+	"${cmd[@]}" -D "$V/img" -W "$D/work" -o lazy.log -v4 --status-fd 5 "$@" \
+		5>"$D/status" 8>&- 9>&- </dev/null &
 	LPID=$!
-	_listens() { IFS= read -r -d '' -t 0.1 -u 6 || gone "$LPID"; }
-	until_true "$WAIT" _listens || die "lazy-pages does not say that it listens"
-	gone "$LPID" && die "lazy-pages ended before it listened"
-	exec 6>&-
+	# One byte when it listens; none when it ended.
+	[ "$(timeout "$WAIT" head -c 1 "$D/status" | wc -c)" = 1 ] || {
+		gone "$LPID" || die "lazy-pages does not say that it listens"
+		die "lazy-pages ended before it listened"
+	}
 }
 
 # criu_restore [OPTION...]: lazily, detached; sets RPID, the pid of the root task.
 criu_restore() {
 	mkdir -p "$D/work"
 	rm -f "$D/work/pid"
-	timeout "$WAIT" criu restore -D "$D/img" -W "$D/work" --lazy-pages -d -o restore.log -v4 \
+	timeout "$WAIT" criu restore -D "$V/img" -W "$D/work" --lazy-pages -d -o restore.log -v4 \
 		--pidfile pid "$@" 8>&- 9>&- </dev/null || die "criu restore failed with $?"
 	RPID=$(cat "$D/work/pid")
 }
@@ -274,7 +295,7 @@ status_of() {
 import json, sys
 s = json.loads(sys.stdin.readline())
 k = sys.argv[1]
-print(s[k] if k in s else sum(x[k] for x in s["sessions"]))' "$1"
+print(s[k] if k in s else sum(x[k] for x in s["sessions"] if x["state"] == "open"))' "$1"
 }
 
 # pending: insist on pages being pending, and say how many bytes.
@@ -287,7 +308,7 @@ pending() {
 
 # memory_equal: every byte of the (stopped) tasks below $RPID against the images.
 memory_equal() {
-	"$B/tests/tools/memcmp_image" "$D/img" "$RPID" >"$D/memcmp.log" 2>&1 || {
+	"$B/tests/tools/memcmp_image" "$V/img" "$RPID" >"$D/memcmp.log" 2>&1 || {
 		sed 's/^/# /' "$D/memcmp.log" | tail -n 20
 		die "memory differs from the images"
 	}
