@@ -47,5 +47,17 @@ bool pagecache_has(int fd, uint64_t off, uint64_t len, void *map)
 		/* ENOSYS, or EPERM from a filter; some file systems refuse it, too. */
 		no_cachestat = true;
 	}
-	return pagecache_mincore(map, len, npages);
+	if (map)
+		return pagecache_mincore(map, len, npages);
+	/* mmap wants the start of a page. */
+	uint64_t lead = off % page;
+
+	len += lead;
+	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, off - lead);
+	if (map == MAP_FAILED)
+		return false;
+	bool has = pagecache_mincore(map, len, (len + page - 1) / page);
+
+	munmap(map, len);
+	return has;
 }

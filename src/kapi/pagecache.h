@@ -8,7 +8,8 @@
 
 /*
  * pagecache_has - are all pages of a part of a file in the page cache?
- * @map: the same part, mapped; used where the kernel has no cachestat (before 6.5).
+ * @map: the same part, mapped; used where the kernel has no cachestat (before 6.5).  NULL: mapped
+ *       for the purpose.
  * @len: bytes, at most 4 MiB.
  * A hint: a page may leave the cache at any time, and one that is being read counts as there.
  */

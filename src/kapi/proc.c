@@ -161,7 +161,7 @@ pid_t proc_ppid(pid_t pid)
 	return proc_status_last(pid, "\nPPid:");
 }
 
-int proc_cpu_of(pid_t pid)
+int proc_cpu_of(pid_t pid, long *nthreads)
 {
 	char path[32], text[1024];
 	cleanup_fd int fd = -1;
@@ -177,16 +177,16 @@ int proc_cpu_of(pid_t pid)
 	text[n] = '\0';
 	/* The name in field 2 may hold anything; field 20 counts threads, 39 is the CPU. */
 	char *p = strrchr(text, ')');
-	long threads = 0, cpu = -ESRCH;
+	long cpu = -ESRCH;
 
 	for (int field = 2; p && field <= 39; field++) {
 		if (field == 20)
-			threads = strtol(p, NULL, 10);
+			*nthreads = strtol(p, NULL, 10);
 		if (field == 39)
 			cpu = strtol(p, NULL, 10);
 		p = strchr(p + 1, ' ');
 	}
-	return threads > 1 ? -EAGAIN : cpu;
+	return cpu;
 }
 
 static int proc_set_cpus(int cpu, bool only)

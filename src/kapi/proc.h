@@ -44,10 +44,11 @@ pid_t proc_nspid(pid_t pid);
 pid_t proc_ppid(pid_t pid);
 
 /*
- * proc_cpu_of - the CPU on which a process with one thread ran last.
- * Return: its number; -EAGAIN when the process has several threads; -errno.
+ * proc_cpu_of - the CPU on which the leader of a process ran last.
+ * @nthreads: set to the number of its threads.
+ * Return: the CPU's number or -errno.
  */
-int proc_cpu_of(pid_t pid);
+int proc_cpu_of(pid_t pid, long *nthreads);
 /* proc_pin - let the calling thread run on one CPU only, or (cpu < 0) on all. Return: 0 or -errno. */
 int proc_pin(int cpu);
 /* proc_avoid - let the calling thread run on all CPUs but one, or (cpu < 0) on all. */

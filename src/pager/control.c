@@ -143,6 +143,27 @@ static void control_send(int fd, json_object *o)
 	}
 }
 
+/* Keep a connection until the end. Return: false when too many are kept already. */
+static bool control_keep(struct pager *p, int *fd)
+{
+	unsigned int n = 0;
+
+	/* A client has nothing more to say: who is readable has hung up. */
+	for (unsigned int i = 0; i < p->nwaiters; i++) {
+		struct pollfd pfd = { .fd = p->waiter_fd[i], .events = POLLIN };
+
+		if (poll(&pfd, 1, 0))
+			close(pfd.fd);
+		else
+			p->waiter_fd[n++] = pfd.fd;
+	}
+	p->nwaiters = n;
+	if (n == CONTROL_WAITERS)
+		return false;
+	p->waiter_fd[p->nwaiters++] = fd_take(fd);
+	return true;
+}
+
 void control_serve(struct pager *p, int listen_fd)
 {
 	cleanup_fd int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -158,6 +179,8 @@ void control_serve(struct pager *p, int listen_fd)
 	line[n] = '\0';
 	json_object *o;
 
+	if (!strcmp(line, "wait\n") && control_keep(p, &fd))
+		return;
 	if (!strcmp(line, "status\n")) {
 		o = control_status(p);
 	} else {
@@ -165,6 +188,19 @@ void control_serve(struct pager *p, int listen_fd)
 		json_object_object_add(o, "error", json_object_new_string("unknown request"));
 	}
 	control_send(fd, o);
+	json_object_put(o);
+}
+
+void control_last_word(struct pager *p)
+{
+	json_object *o = p->nwaiters ? control_status(p) : NULL;
+
+	while (p->nwaiters) {
+		int fd = p->waiter_fd[--p->nwaiters];
+
+		control_send(fd, o);
+		close(fd);
+	}
 	json_object_put(o);
 }
 

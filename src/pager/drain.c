@@ -29,7 +29,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "kapi/proc.h"
 #include "pager/internal.h"
@@ -39,7 +38,7 @@
  * What is placed in one hold of the gate while the target faults, and while it has not for a
  * while.  COPY in larger pieces costs less CPU (doc/decisions.md), but a fault waits for the hold.
  */
-#define DRAIN_BYTES AROUND_BYTES
+#define DRAIN_BYTES (16u << 10)
 #define DRAIN_PIECES 16
 #define DRAIN_QUIET_BYTES (256u << 10)
 #define DRAIN_QUIET_PIECES 64
@@ -393,7 +392,7 @@ void *drain_helper_thread(void *arg)
 
 	/* A test that holds the drain means all of it. */
 	if (p->opts->rate_bytes_per_s || p->opts->drain_cpu_percent < 100 || phase_armed ||
-	    sysconf(_SC_NPROCESSORS_ONLN) < 2)
+	    p->ncpus < 2)
 		return NULL;
 	while (!p->stop) {
 		bool wait, quiet = pager_now_us() - p->fault_us > DRAIN_QUIET_US;

@@ -58,21 +58,23 @@ void pager_kick(int eventfd)
 }
 
 /*
- * Run where the target runs.  The thread that faults goes to sleep there, so the CPU is free, and
- * neither waking us nor waking it takes an interrupt to another CPU, which may have been halted
- * (50-80 us in a virtual machine, against 10 us for the whole answer).  Only for targets with one
- * thread: which of several has faulted the kernel does not say.
+ * Run where the target runs, and keep the drain away from there.  The thread that faults goes to
+ * sleep, so its CPU is free, and neither waking us nor waking it takes an interrupt to another CPU,
+ * which may have been halted (20-40 us each in a virtual machine, against 10 us for the whole
+ * answer; doc/decisions.md).  The kernel does not say which of several threads has faulted.  With
+ * two CPUs it does not matter: the target's threads move to the one that the drain leaves alone.
  */
 static void fault_follow(struct pager *p, struct session *s, uint64_t now)
 {
+	long nthreads = 0;
 	int cpu;
 
 	if (++p->follow_faults < FOLLOW_FAULTS || now - p->follow_us < FOLLOW_US)
 		return;
 	p->follow_faults = 0;
 	p->follow_us = now;
-	cpu = s->shm->pid > 0 ? proc_cpu_of(s->shm->pid) : -1;
-	if (cpu < 0)
+	cpu = s->shm->pid > 0 ? proc_cpu_of(s->shm->pid, &nthreads) : -1;
+	if (cpu < 0 || p->ncpus < 2 || (nthreads > 1 && p->ncpus > 2))
 		cpu = -1;
 	if (cpu == p->fault_cpu)
 		return;

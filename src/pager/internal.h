@@ -17,6 +17,7 @@
 
 #define AROUND_BYTES (64u << 10)	/* most that is placed in one hold of a gate */
 
+#define CONTROL_WAITERS 16
 struct pager {
 	struct state *st;
 	const struct pager_opts *opts;
@@ -48,8 +49,11 @@ struct pager {
 	bool replaying;
 	bool link_broken;		/* criu's stream makes no sense any more */
 	bool condemned;			/* the restore cannot succeed: its tasks must not run */
+	int waiter_fd[CONTROL_WAITERS];	/* control thread: connections that asked "wait" */
+	unsigned int nwaiters;
 
 	/* Fault thread only. */
+	unsigned int ncpus;
 	unsigned int follow_faults;
 	uint64_t follow_us;
 
@@ -143,6 +147,8 @@ int target_read_wipes(pid_t pid, struct range *out, unsigned int max);
 #define CONTROL_BACKLOG 8
 int control_listen(void);
 void control_serve(struct pager *p, int listen_fd);
+/* control_last_word - answer everyone who asked "wait"; the pager is about to end. */
+void control_last_word(struct pager *p);
 void control_progress(struct pager *p, bool last);
 
 /* privs.c */

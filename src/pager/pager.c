@@ -18,6 +18,7 @@
 
 #include "kapi/proc.h"
 #include "pager/internal.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 #define URGENT_THREADS 4
@@ -44,6 +45,7 @@ static struct pager *pager_new(struct state *st, const struct pager_opts *opts)
 	p->adopted = st->incarnation > 1;
 	p->has_guards = proc_has_guards();
 	p->fault_cpu = -1;
+	p->ncpus = sysconf(_SC_NPROCESSORS_ONLN);
 	TAILQ_INIT(&p->sessions);
 	pthread_mutex_init(&p->sessions_lock, NULL);
 	pthread_mutex_init(&p->table_lock, NULL);
@@ -248,6 +250,9 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 	if (ret == PAGER_ORPHANED)
 		return ret;
 	control_progress(p, true);
+	if (ret)
+		st->failed = true;
+	control_last_word(p);
 	return ret || st->failed ? 1 : 0;
 }
 
@@ -295,6 +300,20 @@ static int pager_adopt(struct pager *p)
 	return ret;
 }
 
+/* Tell whoever started us that a restore may begin; criu's protocol for --status-fd. */
+static void pager_ready(struct pager *p)
+{
+	int fd = p->st->status_fd, ret;
+
+	if (fd < 0 || p->condemned)
+		return;
+	ret = fd_write_full(fd, "", 1);
+	if (ret)
+		log_warn("status descriptor %d: %s", fd, strerror(-ret));
+	p->st->status_fd = -1;
+	close(fd);
+}
+
 int pager_run(struct state *st, const struct pager_opts *opts, int keeper_pidfd, int state_fd)
 {
 	struct image_error err = { "" };
@@ -325,6 +344,7 @@ int pager_run(struct state *st, const struct pager_opts *opts, int keeper_pidfd,
 	}
 	if (p->adopted && pager_adopt(p))
 		return PAGER_HOPELESS;
+	pager_ready(p);
 	if (pager_start(p, &threads)) {
 		log_err("cannot start threads");
 		return 1;

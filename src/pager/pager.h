@@ -48,7 +48,8 @@ int pager_main(const struct pager_opts *opts);
 #define PAGER_LAZY_NAME "lazy-pages.socket"
 
 /*
- * Control protocol, one request and one answer a connection.  Request: a line, "status".
+ * Control protocol, one request and one answer a connection.  Request: a line, "status" (answered
+ * at once) or "wait" (answered with the last status when the server ends).
  * Answer: one JSON object and a newline, see doc/status-json.md for its keys.
  */
 

@@ -113,6 +113,7 @@ static int serve_script(const struct pager_opts *opts)
 	return 0;
 }
 
+/* The status descriptor gets its byte from the first pager that has read the images' inventory. */
 static int serve_ready(const struct pager_opts *opts)
 {
 	if (opts->action_script) {
@@ -120,15 +121,6 @@ static int serve_ready(const struct pager_opts *opts)
 
 		if (ret)
 			return ret;
-	}
-	if (opts->status_fd >= 0) {
-		int ret = fd_write_full(opts->status_fd, "", 1);
-
-		close(opts->status_fd);
-		if (ret) {
-			log_err("status descriptor %d: %s", opts->status_fd, strerror(-ret));
-			return ret;
-		}
 	}
 	return 0;
 }
@@ -187,6 +179,7 @@ int pager_main(const struct pager_opts *opts)
 		st->keep_fd = -1;
 		st->criu_pidfd = opts->criu_pidfd;
 		st->progress_fd = opts->progress_fd;
+		st->status_fd = opts->status_fd;
 		if (serve_dirs(opts, st))
 			return 1;
 	}

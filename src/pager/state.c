@@ -32,6 +32,7 @@ struct state *state_create(int *fd)
 	st->result = -1;
 	st->conn_fd = -1;
 	st->home_cgroup_fd = -1;
+	st->status_fd = -1;
 	st->epoch = log_epoch_make(0, -1, 0);
 	*fd = fd_take(&mem);
 	return st;

@@ -133,6 +133,7 @@ struct state {
 	_Atomic int32_t result;		/* exit status once all is over, -1 before */
 	/* Descriptors of the shared table, -1: none. */
 	int32_t listen_fd, control_fd, images_fd, work_fd, criu_pidfd, keep_fd, progress_fd;
+	int32_t status_fd;		/* -1 once it has had its byte */
 	int32_t home_cgroup_fd;		/* cgroup.procs of the pagers' group, -1: none */
 	_Atomic int32_t conn_fd;	/* criu's connection, -1 before and after */
 	_Atomic int32_t peer_pid;	/* criu restore as the socket names it */

@@ -66,9 +66,13 @@ static int image_fetch(struct source *src, uint64_t off, void *buf, size_t len, 
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* File systems that know no RWF_NOWAIT are read the slow way. */
-		if (n < 0 && nowait && errno == EOPNOTSUPP)
-			return -EAGAIN;
+		/* tmpfs knows no RWF_NOWAIT, but can tell what it has in memory. */
+		if (n < 0 && nowait && errno == EOPNOTSUPP) {
+			if (!pagecache_has(img->fd, off + done, len - done, NULL))
+				return -EAGAIN;
+			nowait = false;
+			continue;
+		}
 		if (n < 0)
 			return -errno;
 		if (n == 0)
