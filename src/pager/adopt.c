@@ -5,9 +5,10 @@
  * The keeper holds everything: the uffds, the sockets, the state memfd.  The one who takes over
  * (1) says so in the state, (2) ends the pager and waits until all its threads are gone, so that
  * nobody places or reads any more, (3) duplicates every descriptor of the keeper under the same
- * number, since the state names them by number, and (4) becomes a keeper itself.  The old keeper
- * starts no pager any more, keeps its descriptors, waits for the new one and ends with its status:
- * its caller sees one process from start to end.
+ * number, since the state names them by number, and (4) becomes a keeper itself, and says so
+ * (st->handed) once nothing is left that could fail.  The old keeper keeps its descriptors until then and goes
+ * on by itself when the new one dies or gives up before; afterwards it waits for the new one and
+ * ends with its status: its caller sees one process from start to end.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -129,12 +130,18 @@ static int adopt_all(int pidfd, pid_t pid)
 }
 
 /* End the pager and wait until none of its threads can place or read. */
-static int adopt_end_pager(struct state *st)
+static int adopt_end_pager(struct state *st, pid_t keeper)
 {
-	int pidfd = proc_pidfd_open(st->pager_pid);
+	pid_t pager = st->pager_pid;
+	int pidfd = proc_pidfd_open(pager);
 
 	if (pidfd < 0)
+		return pidfd == -ESRCH ? 0 : pidfd;
+	/* Dead and its pid reused?  One that is just being born will see st->handover. */
+	if (proc_ppid(pager) != keeper) {
+		close(pidfd);
 		return 0;
+	}
 	proc_pidfd_kill(pidfd, SIGKILL);
 	for (int i = 0; i < 500 && !proc_pidfd_exited(pidfd); i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
@@ -180,8 +187,16 @@ int adopt_by_hand(const struct pager_opts *opts, struct state **out, int *state_
 		log_err("process %d is not the keeper now, %d is; try again", pid, st->keeper_pid);
 		return -EAGAIN;
 	}
-	st->handover = getpid();
-	ret = adopt_end_pager(st);
+	uint32_t other = st->handover;
+
+	if (other && other != (uint32_t)pid && proc_ppid(other) >= 0) {
+		log_err("process %u is taking over from keeper %d already", other, pid);
+		return -EBUSY;
+	}
+	st->handed = 0;
+	if (!atomic_compare_exchange_strong(&st->handover, &other, (uint32_t)getpid()))
+		return -EBUSY;
+	ret = adopt_end_pager(st, pid);
 	if (!ret)
 		ret = adopt_all(pidfd, pid);
 	close(pidfd);
@@ -190,9 +205,8 @@ int adopt_by_hand(const struct pager_opts *opts, struct state **out, int *state_
 		log_err("cannot take over from keeper %d: %s", pid, strerror(-ret));
 		return ret;
 	}
-	st->handed = getpid();
 	*out = st;
 	*state_fd = number;
-	log_info("taken over from keeper %d", pid);
+	log_info("taking over from keeper %d", pid);
 	return 0;
 }

@@ -168,6 +168,7 @@ void fdtable_sweep_uffds(struct state *st);
  */
 #define PAGER_ORPHANED 64	/* the keeper is gone: become the keeper */
 #define PAGER_HOPELESS 65	/* what the last pager left cannot be adopted: end the targets */
+#define PAGER_STOOD_DOWN 66	/* somebody is taking over by hand */
 int pager_run(struct state *st, const struct pager_opts *opts, int keeper_pidfd, int state_fd);
 
 #endif

@@ -136,28 +136,88 @@ static bool keeper_superseded(const struct state *st)
 	return st->handover && st->handover != (uint32_t)getpid();
 }
 
+/* Wait a little; SIGTERM still means what it means. */
+static void keeper_pause(struct state *st)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigtimedwait(&set, NULL, &(struct timespec){ .tv_nsec = KEEPER_POLL_US * 1000 }) > 0)
+		st->finish = 1;
+}
+
+/*
+ * Wait until the one who takes over has said that it has, or has died or given up before.
+ * Exactly one of the two keepers goes on: it says so, or we say that it may not, in st->handed.
+ * Return: its pid, or 0: we are the keeper as before.
+ */
+static uint32_t keeper_await_handover(struct state *st)
+{
+	uint32_t who, handed;
+
+	while ((who = st->handover)) {
+		cleanup_fd int pidfd = proc_pidfd_open(who);
+
+		while (st->handover == who && st->handed != who && pidfd >= 0 &&
+		       !proc_pidfd_exited(pidfd))
+			keeper_pause(st);
+		/* Given up, or it goes by another pid now that it is a daemon. */
+		if (st->handover != who)
+			continue;
+		handed = 0;
+		if (st->handed == who ||
+		    (!atomic_compare_exchange_strong(&st->handed, &handed, HANDED_TAKEN_BACK) &&
+		     handed != HANDED_TAKEN_BACK))
+			return who;
+		log_warn("process %u died while taking over", who);
+		atomic_compare_exchange_strong(&st->handover, &who, 0);
+		return 0;
+	}
+	return 0;
+}
+
 /*
  * --adopt by hand: once the other holds all descriptors ours must go, or an address space would
  * stay registered with a uffd that nobody serves.  Our caller still waits for us.
- * Return: exit status, or -1 when the other died before it had them all.
+ * Return: exit status, or -1 when we are the keeper as before.
  */
 static int keeper_stand_down(struct state *st)
 {
-	int pidfd = proc_pidfd_open(st->handover);
+	uint32_t who = keeper_await_handover(st);
 
-	while (st->handed != st->handover && pidfd >= 0 && !proc_pidfd_exited(pidfd))
-		keeper_doze(KEEPER_POLL_US);
-	if (st->handed != st->handover) {
-		log_warn("process %u died while taking over", st->handover);
-		close(pidfd);
-		st->handover = 0;
+	if (!who)
 		return -1;
+	log_info("process %u has taken over", who);
+	fdtable_close_all(-1);
+	/* Its pager may have taken its place, too: wait for whoever is the keeper in the end. */
+	for (unsigned int idle = 0; st->result < 0 && idle < 100;) {
+		pid_t keeper = st->keeper_pid;
+		cleanup_fd int pidfd = keeper == getpid() ? -1 : proc_pidfd_open(keeper);
+
+		if (pidfd < 0)
+			idle++;
+		while (pidfd >= 0 && !proc_pidfd_exited(pidfd)) {
+			idle = 0;
+			keeper_pause(st);
+		}
+		keeper_pause(st);
 	}
-	log_info("process %u has taken over", st->handover);
-	fdtable_close_all(pidfd);
-	while (pidfd >= 0 && !proc_pidfd_exited(pidfd))
-		keeper_doze(KEEPER_POLL_US);
 	return st->result < 0 ? 1 : st->result;
+}
+
+/* The last step of taking over by hand. Return: 0, or -ECANCELED: too late. */
+static int keeper_commit(struct state *st)
+{
+	uint32_t me = getpid(), none = 0;
+
+	if (st->handover != me || st->handed == me)
+		return 0;
+	if (atomic_compare_exchange_strong(&st->handed, &none, me))
+		return 0;
+	log_err("the old keeper has gone on by itself");
+	return -ECANCELED;
 }
 
 static void keeper_signals(void)
@@ -199,6 +259,9 @@ static int keeper_life(struct state *st, const struct pager_opts *opts, int stat
 			if (st->home_cgroup_fd >= 0 && cgroup_enter(st->home_cgroup_fd))
 				log_warn("pager: cannot leave the keeper's cgroup");
 			st->pager_pid = getpid();
+			/* Who takes over ends the pager that it sees here, or is seen by it. */
+			if (st->handover && st->handover != (uint32_t)st->keeper_pid)
+				_exit(PAGER_STOOD_DOWN);
 			int ret = pager_run(st, opts, st->keep_fd, state_fd);
 
 			if (ret == PAGER_ORPHANED)
@@ -264,8 +327,17 @@ int keeper_serve(struct state *st, const struct pager_opts *opts, int state_fd)
 	proc_raise_nofile();
 	if (keeper_cgroup(st, opts->keeper_cgroup))
 		return 1;
+	if (keeper_commit(st))
+		return 1;
 	while ((ret = keeper_life(st, opts, state_fd)) == PAGER_ORPHANED) {
-		log_warn("keeper %d is gone; taking its place", st->keeper_pid);
+		uint32_t gone = st->keeper_pid;
+
+		log_warn("keeper %u is gone; taking its place", gone);
+		/* If that one had taken over by hand, the right to be the keeper is ours now. */
+		if (st->handed == gone) {
+			st->handed = getpid();
+			atomic_compare_exchange_strong(&st->handover, &gone, (uint32_t)getpid());
+		}
 		if (keeper_cgroup(st, opts->keeper_cgroup))
 			log_warn("the new keeper stays in the pager's cgroup");
 		log_role("keeper");

@@ -126,7 +126,7 @@ static int serve_ready(const struct pager_opts *opts)
 }
 
 /* Return: 0 in the daemon, or in the parent its exit status in *@status and 1. */
-static int serve_daemonize(const struct pager_opts *opts)
+static int serve_daemonize(struct state *st, const struct pager_opts *opts)
 {
 	int up[2];
 	char ok;
@@ -144,7 +144,13 @@ static int serve_daemonize(const struct pager_opts *opts)
 	}
 	close(up[0]);
 	setsid();
-	if (opts->pidfile && keeper_pidfile(opts->pidfile, true))
+	/* Whoever hands over waits for the process named there: that is us now. */
+	uint32_t parent = getppid();
+
+	if (opts->adopt &&
+	    !atomic_compare_exchange_strong(&st->handover, &parent, (uint32_t)getpid()))
+		return -ECANCELED;
+	if (opts->pidfile && keeper_pidfile(opts->pidfile, !opts->adopt))
 		return -EEXIST;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -198,7 +204,7 @@ int pager_main(const struct pager_opts *opts)
 	if (!opts->daemonize && opts->listen_fd >= 0)
 		setsid();
 	if (opts->daemonize) {
-		ret = serve_daemonize(opts);
+		ret = serve_daemonize(st, opts);
 		if (ret) {
 			log_err("cannot become a daemon: %s", strerror(-ret));
 			return 1;
