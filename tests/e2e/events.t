@@ -135,6 +135,7 @@ both "mremap to a new place" events "move 1 0 2048" "move 2 1000 500" "move 5 10
 both "mremap over other pages" events "move_over 0 0 1000 1 500" "move_over 2 0 500 0 2000"
 both "mremap with DONTUNMAP" events "dontunmap 2 0 4096" "dontunmap 0 50 60" "rewrite 2 10 100"
 both "mremap grows and shrinks" events "grow 3 4096" "rewrite 3 5000 10" "shrink 2 1000"
+both "mremap shrinks and grows back in place" events "shrink 2 1000" "grow 2 1000"
 both "moved, then discarded" events "move 0 0 4096" "dontneed 4 0 2000" "move 4 1000 2000" \
 	"discard_rewrite 5 500 700"
 both "WIPEONFORK" events "wipeonfork 1" "fork 1" "child 1 wiped 1"

@@ -70,7 +70,7 @@ in_roots() {
 
 B=/mnt/build
 T=/mnt/tests
-UR=$B/uffd-relocate
+UR=$B/${UR_DIR:-.}/uffd-relocate	# UR_DIR: another build below $O
 _row=0
 _only=${ONLY_CASE:-}
 

@@ -379,6 +379,20 @@ static uint64_t churn(uint64_t seed, uint64_t n)
 	return bad;
 }
 
+/* After this only the system calls of a command wait for anybody, not the command's own memory. */
+static void warm(void)
+{
+	volatile char stack[16 * PAGE];
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < sizeof(stack); i += PAGE)
+		stack[i] = 0;
+	for (unsigned int i = 0; i < nregions; i++)
+		for (uint64_t j = 0; j < regions[i].npages; j += PAGE / sizeof(uint64_t))
+			n += *(volatile uint64_t *)&regions[i].keys[j] & 1;
+	answer("warm %lu", n);
+}
+
 static void do_fork(unsigned int slot)
 {
 	pid_t pid;
@@ -515,6 +529,8 @@ static void obey(const char *cmd, const char *args)
 		dprintf(slot_pipe[a][1], "%s\n", args + at);	/* the child answers */
 	} else if (!strcmp(cmd, "reap")) {
 		do_reap();
+	} else if (!strcmp(cmd, "warm")) {
+		warm();
 	} else if (!strcmp(cmd, "ping")) {
 		answer("ping pid=%d", getpid());
 	} else if (!strcmp(cmd, "exec")) {
