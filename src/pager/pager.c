@@ -27,6 +27,8 @@
 /* How long a client may stay connected to a restore that has failed. */
 #define FAILED_GRACE_US 1000000
 
+unsigned int gate_spin_us;
+
 struct pager_threads {
 	pthread_t fault, drain, helper, urgent[URGENT_THREADS];
 };
@@ -46,6 +48,7 @@ static struct pager *pager_new(struct state *st, const struct pager_opts *opts)
 	p->has_guards = proc_has_guards();
 	p->fault_cpu = -1;
 	p->ncpus = sysconf(_SC_NPROCESSORS_ONLN);
+	gate_spin_us = p->ncpus > 1 ? GATE_SPIN_US : 0;
 	TAILQ_INIT(&p->sessions);
 	pthread_mutex_init(&p->sessions_lock, NULL);
 	pthread_mutex_init(&p->table_lock, NULL);
