@@ -7,16 +7,17 @@ TEST_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/tools/*.c tests/victim/*.c 
 
 tests-build: $(TEST_PROGS) $(TEST_TOOLS)
 
-$(TEST_PROGS:=.o): CPPFLAGS += -I. -Itests
+$(TEST_PROGS:=.o): DEFS += -I. -Itests
+$(TEST_PROGS:=.o): | $(PB_SRCS:.c=.h)
 
 $(TEST_PROGS): $(O)/%: $(O)/%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 
-$(TEST_TOOLS): $(O)/%: %.c
+$(TEST_TOOLS): $(O)/%: %.c $(FLAGS)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(WARN) $(CPPFLAGS) -I. -Itests -O2 -g -static -MMD -MP -MF $@.d -o $@ $< -lpthread
+	$(Q)$(CC) $(WARN) $(DEFS) $(CPPFLAGS) -I. -Itests -O2 -g -static -MMD -MP -MF $@.d -o $@ $< -lpthread
 
 -include $(TEST_PROGS:=.d) $(TEST_TOOLS:=.d)
 .PHONY: tests-build

@@ -149,7 +149,8 @@ static inline void gate_unshare(struct gate *g)
 {
 	gate_mutex(g);
 	if (!--g->sharers)
-		pthread_cond_signal(&g->idle);
+		/* All of them: none will hear of it again, as none shares while they wait. */
+		pthread_cond_broadcast(&g->idle);
 }
 
 /* gate_yield - between two shared holds: let an exclusive locker in. */
