@@ -60,10 +60,14 @@ static int link_rx_fd(struct rx_slot *rx)
 	return fd;
 }
 
+/*
+ * The pid word goes first: a word without a descriptor would have a successor wait for one that
+ * has come already.  A descriptor without a word is wiped by link_recover().
+ */
 static void link_rx_clear(struct rx_slot *rx)
 {
-	memset(rx->control.buf, 0, sizeof(rx->control.buf));
 	rx->vpid = 0;
+	memset(rx->control.buf, 0, sizeof(rx->control.buf));
 }
 
 /* A task's uffd has come: a slot for it, its extents, and off it goes. */
@@ -122,6 +126,12 @@ static int link_task(struct pager *p)
 		log_err("restore sent no userfaultfd for task %d", vpid);
 		return -EPROTO;
 	}
+	if (!uffd_is_uffd(fd)) {
+		log_err("what restore sent for task %d is no userfaultfd", vpid);
+		link_rx_clear(rx);
+		close(fd);
+		return -EPROTO;
+	}
 	return link_session(p, vpid, fd);
 }
 
@@ -148,7 +158,10 @@ static int link_done(struct pager *p)
 	return 0;
 }
 
-/* Enough bytes for one whole read? 1 yes, 0 not yet, -errno, -ENODATA at the end. */
+/*
+ * Enough bytes for one whole read? 1 yes, 0 not yet, -errno, -ENODATA at the end.  criu sends a
+ * message in one call, so half of one is of somebody else, and waiting for the rest might be long.
+ */
 static int link_peek(int fd, size_t want)
 {
 	char drop[8];
@@ -156,7 +169,9 @@ static int link_peek(int fd, size_t want)
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	return n == 0 ? -ENODATA : (size_t)n == want;
+	if (n && (size_t)n < want)
+		log_err("restore sent %zd of %zu bytes", n, want);
+	return n == 0 ? -ENODATA : (size_t)n == want ? 1 : -EPROTO;
 }
 
 static int link_eof(struct pager *p)
@@ -266,9 +281,10 @@ int link_readable(struct pager *p)
 
 	do {
 		ret = link_step(p);
-		if (ret < 0 && ret != -ENODATA && !p->condemned) {
+		if ((ret == -EPROTO && !p->link_broken) ||
+		    (ret < 0 && ret != -ENODATA && !p->condemned)) {
 			/* Read on all the same: tasks whose uffd is still to come must be caught. */
-			p->link_broken = ret == -EPROTO;
+			p->link_broken |= ret == -EPROTO;
 			p->condemned = true;
 			ret = 1;
 		}
@@ -282,8 +298,13 @@ int link_recover(struct pager *p)
 	int32_t word = rx->vpid;
 	int fd = link_rx_fd(rx);
 
-	if (!word)
+	/* What the dead pager knew of a restore that failed. */
+	if (!p->st->restored)
+		p->condemned = p->st->failed || (p->st->conn_fd < 0 && p->st->listen_fd < 0);
+	if (!word) {
+		link_rx_clear(rx);
 		return 0;
+	}
 	if (word == LINK_RESTORED)
 		return link_done(p);
 	if (word < 0) {
@@ -299,5 +320,7 @@ int link_recover(struct pager *p)
 			link_rx_clear(rx);
 			return 0;
 		}
-	return link_task(p);
+	if (link_task(p))
+		p->condemned = true;
+	return 0;
 }
