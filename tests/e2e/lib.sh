@@ -314,3 +314,21 @@ memory_equal() {
 	}
 	sed 's/^/# /' "$D/memcmp.log" | tail -n 1
 }
+
+# ---- killing ----
+
+# look: PAGER_PID, KEEPER_PID, INCARNATION and PENDING (of session 0) of our pager; 1 when it
+# cannot tell just now.
+look() {
+	local s
+	s=$(timeout 5 "$UR" status --json -W "$D/work" 2>/dev/null) || return 1
+	[[ $s =~ \"pager_pid\":\ *([0-9]+) ]] || return 1
+	PAGER_PID=${BASH_REMATCH[1]}
+	[[ $s =~ \"keeper_pid\":\ *([0-9]+) ]] || return 1
+	KEEPER_PID=${BASH_REMATCH[1]}
+	[[ $s =~ \"incarnation\":\ *([0-9]+) ]] || return 1
+	INCARNATION=${BASH_REMATCH[1]}
+	PENDING=0
+	[[ $s =~ \"pending_bytes\":\ *([0-9]+) ]] && PENDING=${BASH_REMATCH[1]}
+	return 0
+}
