@@ -55,16 +55,18 @@ static int event_slot_new(struct pager *p, struct session *parent, int uffd, uin
 }
 
 /* Note in the log which ranges are empty in the child, or find them there when replaying. */
-static void event_wipes(struct pager *p, struct session *parent, uint32_t slot)
+static int event_wipes(struct pager *p, struct session *parent, uint32_t slot)
 {
 	int pid = parent->shm->pid;
 
 	if (journal_find_wipes(p, slot, parent))
-		return;
+		return 0;
 	/* The parent's own VMAs say it best; without a pid the last ones known must do. */
 	if (pid > 0) {
 		int n = target_read_wipes(pid, parent->wipe, SESSION_WIPES_MAX);
 
+		if (n == -E2BIG)
+			return n;
 		if (n >= 0)
 			parent->nwipes = n;
 		else
@@ -72,6 +74,7 @@ static void event_wipes(struct pager *p, struct session *parent, uint32_t slot)
 				 parent->slot, pid, strerror(-n));
 	}
 	journal_queue_wipes(p, slot, parent);
+	return 0;
 }
 
 static int event_fork(struct pager *p, struct session *s, int uffd, uint64_t seq)
@@ -87,7 +90,7 @@ static int event_fork(struct pager *p, struct session *s, int uffd, uint64_t seq
 		log_err("more than %u address spaces in one restore", STATE_SESSIONS);
 		return slot;
 	}
-	event_wipes(p, s, slot);
+	bool too_many = event_wipes(p, s, slot) == -E2BIG;
 
 	struct extent_tree *owed = extent_clone(s->owed);
 
@@ -108,6 +111,8 @@ static int event_fork(struct pager *p, struct session *s, int uffd, uint64_t seq
 	child->no_dedup = true;
 	log_info("session %u: forked; child is session %d, uffd %d, owed %llu bytes", s->slot, slot,
 		 uffd, (unsigned long long)extent_pending(child->owed));
+	if (too_many)
+		session_kill(p, child, "its parent had too many ranges that a child does not get");
 	/* When that fails the child is being killed; the parent is well. */
 	if (session_publish(p, child))
 		return 0;

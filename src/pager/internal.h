@@ -91,7 +91,8 @@ int journal_read(struct pager *p, struct session *s, struct uffd_msg **msgs, uin
 /*
  * journal_keep - the first @n messages of the last read stay in the log, the rest is wiped.
  * Call it with no gate held: it may write a checkpoint, for which it takes all of them.
- * Return: 0 or -errno (the log is nearly full and no checkpoint could be written).
+ * Without memory for one nothing is read any more until there is.
+ * Return: 0 or -errno.
  */
 int journal_keep(struct pager *p, unsigned int n);
 /* journal_checkpoint - write what all sessions are owed, start an empty log. No gate held. */
@@ -115,7 +116,8 @@ int urgent_push(struct session *s, struct waiting_fault f);
 /* urgent_stop - urgent threads leave once the queue is empty. */
 void urgent_stop(void);
 /*
- * fault_place_page - place one owed page out of a buffer and book it. Gate held.
+ * fault_place_page - place one owed page out of a buffer and book it. Gate held or entered; it is
+ * only entered afterwards.
  * @v: cut to start at the page.
  */
 enum place_why fault_place_page(struct pager *p, struct session *s, struct extent_view v,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kapi/uffd.h"
@@ -22,6 +23,7 @@
 
 /* Slots that a batch, its notes and one more head may need before the next look at the fill. */
 #define LOG_RESERVE (LOG_READ_MAX + 2 + 2 * (SESSION_WIPES_MAX + 1))
+#define LOG_FULL_NAP_NS 10000000
 
 static struct uffd_msg *journal_half(struct pager *p)
 {
@@ -33,18 +35,27 @@ static uint64_t journal_seq(struct pager *p, uint32_t slot)
 	return (uint64_t)log_epoch_count(p->st->epoch) << 32 | slot;
 }
 
+static bool journal_has_room(const struct pager *p)
+{
+	return p->log_tail + LOG_RESERVE < LOG_HALF_SLOTS;
+}
+
 int journal_read(struct pager *p, struct session *s, struct uffd_msg **msgs, uint64_t *seq)
 {
 	struct uffd_msg *head = journal_half(p) + p->log_tail;
 	int n;
 
+	*msgs = head + 1;
+	*seq = 0;
+	/* No room: the events stay where they are until journal_keep() has made some. */
+	if (!journal_has_room(p))
+		return 0;
 	head->arg.reserved.reserved1 = s->slot;
 	head->event = LOG_BATCH;
 	phase_reach("before-record");
 	n = uffd_read(s->uffd, head + 1, LOG_READ_MAX);
 	if (n > 0)
 		phase_reach("after-read");
-	*msgs = head + 1;
 	*seq = journal_seq(p, p->log_tail + 1);
 	return n;
 }
@@ -54,6 +65,8 @@ int journal_keep(struct pager *p, unsigned int n)
 	struct uffd_msg *half = journal_half(p);
 	uint32_t end = p->log_tail + 1 + LOG_READ_MAX;
 
+	if (end > LOG_HALF_SLOTS)
+		end = LOG_HALF_SLOTS;
 	if (n)
 		p->log_tail += 1 + n;
 	/* Backwards, so that a death in between leaves no message behind an empty slot. */
@@ -63,9 +76,12 @@ int journal_keep(struct pager *p, unsigned int n)
 	for (unsigned int i = 0; i < p->nwipe_queue; i++)
 		half[p->log_tail++] = p->wipe_queue[i];
 	p->nwipe_queue = 0;
-	if (p->log_tail + LOG_RESERVE < LOG_HALF_SLOTS)
+	if (journal_has_room(p))
 		return 0;
-	return journal_checkpoint(p);
+	/* Out of memory or descriptors: targets with an event wait, nothing is lost. */
+	if (journal_checkpoint(p))
+		nanosleep(&(struct timespec){ .tv_nsec = LOG_FULL_NAP_NS }, NULL);
+	return 0;
 }
 
 void journal_queue_wipes(struct pager *p, uint32_t child, const struct session *parent)
@@ -165,6 +181,11 @@ int journal_checkpoint(struct pager *p)
 	for (unsigned int i = 0; i < n; i++) {
 		/* Only this thread applies events and ends sessions; placements may go on after. */
 		s = list[i];
+		/* Its slot may be another's in the next log, and its children are on the list. */
+		if (s->ghost) {
+			session_put(s);
+			continue;
+		}
 		gate_lock(&s->gate);
 		struct ckpt_head head = { s->slot, s->nwipes, extent_count(s->owed) };
 
@@ -301,8 +322,11 @@ int journal_replay(struct pager *p)
 		}
 		if (m->event == UFFD_EVENT_PAGEFAULT)
 			continue;
+		/* Ranges whose end was not noted are noted anew. */
+		if (m->event == LOG_WIPE)
+			continue;
 		keep = i + 1;
-		if (m->event == LOG_WIPE || m->event == LOG_WIPE_END || !s)
+		if (m->event == LOG_WIPE_END || !s)
 			continue;
 		ret = session_apply(p, s, m, journal_seq(p, i));
 	}
@@ -316,5 +340,5 @@ int journal_replay(struct pager *p)
 	for (unsigned int k = 0; k < p->nwipe_queue; k++)
 		half[p->log_tail++] = p->wipe_queue[k];
 	p->nwipe_queue = 0;
-	return p->log_tail + LOG_RESERVE < LOG_HALF_SLOTS ? 0 : journal_checkpoint(p);
+	return journal_has_room(p) ? 0 : journal_checkpoint(p);
 }

@@ -97,9 +97,11 @@ static int session_watch(struct pager *p, struct session *s)
 
 int session_publish(struct pager *p, struct session *s)
 {
-	int ret = p->replaying ? 0 : session_watch(p, s);
+	int ret;
 
+	/* Watched and listed in one: events of a session that no checkpoint sees would be lost. */
 	pthread_mutex_lock(&p->sessions_lock);
+	ret = p->replaying ? 0 : session_watch(p, s);
 	TAILQ_INSERT_TAIL(&p->sessions, s, link);
 	p->nsessions++;
 	pthread_mutex_unlock(&p->sessions_lock);
@@ -146,6 +148,7 @@ int session_wake_up(struct pager *p)
 	return ret;
 }
 
+#define MADV_BIT_DONTFORK (1ull << 10)
 #define MADV_BIT_WIPEONFORK (1ull << 18)
 
 static int load_vma(struct range at, uint64_t madv, void *arg)
@@ -162,7 +165,7 @@ static int load_vma(struct range at, uint64_t madv, void *arg)
 		l->vma = more;
 	}
 	l->vma[l->nvmas++] = at;
-	if (madv & MADV_BIT_WIPEONFORK && l->nwipes < SESSION_WIPES_MAX)
+	if (madv & (MADV_BIT_WIPEONFORK | MADV_BIT_DONTFORK) && l->nwipes < SESSION_WIPES_MAX)
 		l->wipe[l->nwipes++] = at;
 	return 0;
 }
@@ -337,6 +340,9 @@ void session_skip_guards(struct pager *p, struct session *s, struct range at)
 
 void session_kill(struct pager *p, struct session *s, const char *why)
 {
+	/* Over, and its slot may be another's by now. */
+	if (s->uffd < 0)
+		return;
 	/* The reason goes on record before the deed: a successor then knows that it must finish it. */
 	if (!s->shm->reason[0])
 		snprintf(s->shm->reason, sizeof(s->shm->reason), "%s", why);

@@ -40,7 +40,7 @@ struct waiting_fault {
 	uint64_t since_us;	/* when its message was read */
 };
 
-#define SESSION_WIPES_MAX 64
+#define SESSION_WIPES_MAX 256
 #define SESSION_DEFER_MAX 256
 
 struct session {
@@ -67,7 +67,7 @@ struct session {
 	unsigned int ndeferred;
 	uint64_t rate_start_us;
 	unsigned int rate_count;
-	bool around;			/* faults come so fast that neighbours are placed along */
+	atomic_bool around;		/* faults come so fast that neighbours are placed along */
 
 	/* Drain thread only. */
 	uint64_t cursor;

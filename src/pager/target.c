@@ -46,7 +46,12 @@ int target_read_wipes(pid_t pid, struct range *out, unsigned int max)
 		if (sscanf(line, "%llx-%llx ", &a, &b) == 2) {
 			start = a;
 			end = b;
-		} else if (!strncmp(line, "VmFlags:", 8) && strstr(line, " wf") && n < max) {
+		} else if (!strncmp(line, "VmFlags:", 8) &&
+			   (strstr(line, " wf") || strstr(line, " dc"))) {
+			if (n == max) {
+				fclose(f);
+				return -E2BIG;
+			}
 			out[n++] = range_make(start, end);
 		}
 	}
