@@ -40,6 +40,7 @@
  */
 #define DRAIN_BYTES (16u << 10)
 #define DRAIN_PIECES 16
+#define DRAIN_STORM_BYTES AROUND_BYTES	/* faults are many: what counts is to be done soon */
 #define DRAIN_QUIET_BYTES (256u << 10)
 #define DRAIN_QUIET_PIECES 64
 #define DRAIN_QUIET_US 20000
@@ -74,7 +75,8 @@ void pager_kick_drain(struct pager *p)
 static bool drain_look(struct session *s, struct drain_batch *b)
 {
 	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US;
-	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, left = bytes;
+	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : s->around ? DRAIN_STORM_BYTES : DRAIN_BYTES;
+	uint64_t left = bytes;
 	unsigned int pieces = quiet ? DRAIN_QUIET_PIECES : DRAIN_PIECES;
 	unsigned int seq = s->hint_seq;
 	struct extent_view v;

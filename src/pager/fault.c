@@ -4,11 +4,11 @@
  *
  * Theory of operation
  * -------------------
- * One thread waits on all uffds.  For a readable one it takes the session's gate and, in one hold,
+ * One thread waits on all uffds.  For a readable one it takes the session's gate and
  *
- *	reads all messages into the journal,
- *	applies the events among them, in the order of the kernel,
- *	answers the faults.
+ *	reads all messages into the journal and applies the events among them, in the order of the
+ *	kernel, all in one exclusive hold,
+ *	answers the faults, each in a shared hold beside the drain's.
  *
  * The kernel hands out faults before events, so events go first whatever the order in the batch: a
  * fault then meets the extents as they are.  An answer is one of
@@ -94,7 +94,7 @@ static void fault_rate(struct session *s, uint64_t now)
 	s->rate_count = 1;
 }
 
-/* Place what follows and precedes a page that was just placed, within its 64 KiB block. */
+/* Place what follows and precedes a page that was just placed, in its 64 KiB block. Gate entered. */
 static void fault_around(struct pager *p, struct session *s, struct taddr page, char *buf)
 {
 	struct range block = range_make(page.v & ~(AROUND_BYTES - 1ull),
@@ -102,20 +102,24 @@ static void fault_around(struct pager *p, struct session *s, struct taddr page, 
 	struct extent_view v;
 
 	session_skip_guards(p, s, block);
-	for (struct taddr at = block.start; extent_next(s->owed, at, &v); at = v.at.end) {
+	for (struct taddr at = block.start; extent_next(s->owed, at, &v);) {
 		v.at = range_cut(v.at, block);
 		if (!range_len(v.at))
 			return;
-		if (source_fetch(p->sources[v.source], v.offset, buf, range_len(v.at), true))
-			return;
-		struct place_report r =
-			place_copy(s->uffd, v.at.start, buf, range_len(v.at), p->page_size);
+		gate_share(&s->gate);
+		struct place_report r = { .why = PLACE_FAILED };
+
+		if (!source_fetch(p->sources[v.source], v.offset, buf, range_len(v.at), true))
+			r = place_copy(s->uffd, v.at.start, buf, range_len(v.at), p->page_size);
+		gate_unshare(&s->gate);
+		/* The drain may have been quicker with one of them. */
 		uint64_t done = r.done + (r.why == PLACE_ALREADY ? p->page_size : 0);
 
+		at = taddr(v.at.start.v + done);
 		if (done)
-			session_placed(p, s, range_make(v.at.start.v, v.at.start.v + done),
+			session_placed(p, s, range_make(v.at.start.v, at.v),
 				       &s->n->copied_around_bytes);
-		if (r.why != PLACE_DONE)
+		if (r.why != PLACE_DONE && r.why != PLACE_ALREADY)
 			return;
 	}
 }
@@ -147,8 +151,11 @@ enum place_why fault_place_page(struct pager *p, struct session *s, struct exten
 {
 	struct range page = range_make(v.at.start.v, v.at.start.v + p->page_size);
 
+	gate_share(&s->gate);
 	phase_reach("fault-place");
 	struct place_report r = place_copy(s->uffd, page.start, buf, p->page_size, p->page_size);
+
+	gate_unshare(&s->gate);
 
 	switch (r.why) {
 	case PLACE_DONE:
@@ -239,7 +246,11 @@ static void fault_serve(struct pager *p, struct session *s, struct waiting_fault
 	}
 }
 
-/* One read of one session and all that follows from it. Return: messages read, or -errno. */
+/*
+ * One read of one session and all that follows from it.  The exclusive hold turns into shared ones
+ * with the first answer; only this thread reads, so no event can come in between.
+ * Return: messages read, or -errno.
+ */
 static int fault_batch(struct pager *p, struct session *s)
 {
 	struct waiting_fault again[SESSION_DEFER_MAX];

@@ -385,8 +385,14 @@ void session_end(struct pager *p, struct session *s, enum session_state how)
 	}
 	gate_unlock(&s->gate);
 
-	log_info("session %u (pid %d, image pid %d): %s", s->slot, s->shm->pid, s->shm->vpid,
-		 words[how]);
+	log_info("session %u (pid %d, image pid %d): %s; KiB by fault %llu, around %llu, drain %llu, "
+		 "zero %llu, discarded %llu; %llu faults",
+		 s->slot, s->shm->pid, s->shm->vpid, words[how],
+		 (unsigned long long)s->n->copied_fault_bytes >> 10,
+		 (unsigned long long)s->n->copied_around_bytes >> 10,
+		 (unsigned long long)s->n->copied_drain_bytes >> 10,
+		 (unsigned long long)s->n->zero_bytes >> 10,
+		 (unsigned long long)s->n->discarded_bytes >> 10, (unsigned long long)s->n->faults);
 	epoll_ctl(p->fault_epfd, EPOLL_CTL_DEL, s->uffd, NULL);
 	atomic_store_explicit(&s->shm->state, how, memory_order_release);
 	close(s->uffd);
