@@ -1,12 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# uffd-relocate.  `make help` lists the targets; all output goes below $(O).
+# uffd-relocate.  Nothing is written outside of $(O) but what is installed, and the root file
+# systems that demo and check make once, below ${UFFD_RELOCATE_CACHE:-/var/cache/uffd-relocate}.
+## Targets:
+##   make                build everything into $(O)
+##   make demo           restore a redis lazily, with criu's pager and with ours, and report
+##   make check          all tests; SAN=1 a part under ASan and UBSan, SAN=thread under TSan;
+##                       TESTS="unit lint" only these groups or files
+##   make deps           install with apt-get what building and testing need (demo and check do)
+##   make fuzz           fuzz the image parsers for SECONDS_MAX seconds (600)
+##   make bench          figures beside stock criu lazy-pages; BENCH="--quick drain-1g" arguments
+##   make install        program, plugin, man pages, sample settings
+##   make uninstall      remove these
+##   make clean          remove what was built
+##   make help           this text
+## Settings:
+##   O=DIR               where to build (build; build-san, build-tsan, build-mutant-NAME)
+##   V=1                 show commands
+##   CC= CFLAGS= CPPFLAGS= LDFLAGS=     as usual, added to what is needed
+##   PREFIX= DESTDIR= LIBDIR= PLUGINDIR= BINDIR= MANDIR=    as usual; the plugin looks for the
+##                       pager in BINDIR
+##   MUTANT=NAME         build one of the faults that tests must find: no_fork no_remap no_remove
+##                       no_unmap eagain_fatal no_gate
 
+ifeq ($(SAN),1)
+O ?= build-san
+else ifeq ($(SAN),thread)
+O ?= build-tsan
+else ifdef MUTANT
+O ?= build-mutant-$(MUTANT)
+endif
 O ?= build
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 PLUGINDIR ?= $(LIBDIR)/uffd-relocate
 BINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/uffd-relocate
+INSTALL ?= install
 PKG_CONFIG ?= pkg-config
 PROTOC_C ?= protoc-c
 V ?= 0
@@ -18,23 +48,26 @@ PKGS := libprotobuf-c libcap libbsd json-c libseccomp
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 
+# The runtimes of the sanitizers are linked statically: the e2e tests run the binaries in roots
+# that do not have them.
+ifeq ($(SAN),1)
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANLIBS := $(if $(findstring clang,$(CC)),-static-libsan,-static-libasan -static-libubsan)
+endif
+ifeq ($(SAN),thread)
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+SANLIBS := $(if $(findstring clang,$(CC)),-static-libsan,-static-libtsan)
+endif
+
 CFLAGS ?= -O2 -g
 WARN := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 HARDEN := -fstack-protector-strong -fPIE
-CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(O) -Ikernel/uapi -DUFFD_RELOCATE_VERSION='"$(VERSION)"'
-CPPFLAGS += -DUFFD_RELOCATE_PLUGINDIR='"$(PLUGINDIR)"' -DUFFD_RELOCATE_BINDIR='"$(BINDIR)"'
+DEFS := -D_GNU_SOURCE -Isrc -I$(O) -Ikernel/uapi -DUFFD_RELOCATE_VERSION='"$(VERSION)"'
+DEFS += $(if $(MUTANT),-DMUTANT_$(MUTANT))
 # Headers of packages are not ours to warn about.
-ALL_CFLAGS = $(WARN) $(HARDEN) $(patsubst -I%,-isystem %,$(PKG_CFLAGS)) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
-ALL_LDFLAGS = $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(SANFLAGS)
-
-ifeq ($(SAN),1)
-O := build-san
-SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-endif
-ifeq ($(SAN),thread)
-O := build-tsan
-SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
-endif
+ALL_CPPFLAGS = $(patsubst -I%,-isystem %,$(PKG_CFLAGS)) $(DEFS) $(CPPFLAGS)
+ALL_CFLAGS = $(WARN) $(HARDEN) $(ALL_CPPFLAGS) $(CFLAGS) $(SANFLAGS)
+ALL_LDFLAGS = $(CFLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(SANLIBS)
 
 ROOMS := util kapi core image source place pager cli
 SRCS := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
@@ -46,26 +79,45 @@ LIB := $(O)/libuffd-relocate.a
 LIB_OBJS := $(filter-out $(O)/src/cli/main.o,$(OBJS))
 BIN := $(O)/uffd-relocate
 PLUGIN := $(O)/uffd-relocate-plugin.so
+PLUGIN_SRCS := $(wildcard criu-plugin/*.c)
+MAN8 := $(wildcard man/*.8)
+MAN7 := $(wildcard man/*.7)
+MAN5 := $(wildcard man/*.5)
 
-all: $(BIN) $(if $(wildcard criu-plugin/*.c),$(PLUGIN)) tests-build
+.DEFAULT_GOAL := all
+all: $(BIN) $(PLUGIN) tests-build
 
 include $(wildcard tests/tests.mk)
 
 help:
-	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-$(O)/proto/%.pb-c.c $(O)/proto/%.pb-c.h: proto/%.proto
+# ---- what everything is built from ----
+
+# Changes when the flags or the list of sources do; everything is made anew then.
+FLAGS := $(O)/.flags
+FLAGS_NOW := $(subst ','\'',$(CC) $(ALL_CFLAGS) : $(ALL_LDFLAGS) : $(PKG_LIBS) : $(SRCS))
+$(FLAGS): FORCE
+	@$(PKG_CONFIG) --exists $(PKGS) && command -v $(PROTOC_C) >/dev/null || { \
+		echo "a package that the build needs is missing; run: make deps" >&2; \
+		$(PKG_CONFIG) --print-errors --exists $(PKGS); exit 1; }
+	@mkdir -p $(O)
+	@printf '%s\n' '$(FLAGS_NOW)' | cmp -s - $@ || printf '%s\n' '$(FLAGS_NOW)' >$@
+
+$(O)/proto/%.pb-c.c: proto/%.proto | $(FLAGS)
 	$(call say,PROTOC,$<)
-	@mkdir -p $(O)/proto
-	$(Q)$(PROTOC_C) --c_out=$(O)/proto --proto_path=proto $<
+	@mkdir -p $(@D)
+	$(Q)$(PROTOC_C) --c_out=$(@D) --proto_path=proto $<
+# The same run makes both.
+$(O)/proto/%.pb-c.h: $(O)/proto/%.pb-c.c ;
 
-# image/ is the only room that sees them; generated code gets no extra warnings.
+# Only image/ sees the generated headers; generated code gets no extra warnings.
 $(SRCS:%.c=$(O)/%.o): | $(PB_SRCS:.c=.h)
-$(O)/proto/%.o: $(O)/proto/%.c
+$(O)/proto/%.o: $(O)/proto/%.c $(FLAGS)
 	$(call say,CC,$<)
-	$(Q)$(CC) -std=gnu11 $(HARDEN) $(patsubst -I%,-isystem %,$(PKG_CFLAGS)) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) -std=gnu11 $(HARDEN) $(ALL_CPPFLAGS) $(CFLAGS) $(SANFLAGS) -MMD -MP -c -o $@ $<
 
-$(O)/%.o: %.c
+$(O)/%.o: %.c $(FLAGS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -79,14 +131,92 @@ $(BIN): $(O)/src/cli/main.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 
-$(PLUGIN): $(wildcard criu-plugin/*.c criu-plugin/*.h)
-	$(call say,PLUGIN,$@)
+# The plugin lives in criu: no sanitizer.  It alone knows where the pager gets installed.
+PLUGIN_CFLAGS = -std=gnu11 $(WARN) -fPIC $(DEFS) $(CPPFLAGS) $(CFLAGS) \
+	-DUFFD_RELOCATE_BINDIR='"$(BINDIR)"'
+PLUGIN_FLAGS := $(O)/criu-plugin/.flags
+PLUGIN_NOW := $(subst ','\'',$(PLUGIN_CFLAGS) : $(PLUGIN_SRCS))
+$(PLUGIN_FLAGS): FORCE
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 $(WARN) -fPIC -shared $(CPPFLAGS) $(CFLAGS) -Wl,-z,relro,-z,now -o $@ $(filter %.c,$^)
+	@printf '%s\n' '$(PLUGIN_NOW)' | cmp -s - $@ || printf '%s\n' '$(PLUGIN_NOW)' >$@
 
+PLUGIN_OBJS := $(PLUGIN_SRCS:%.c=$(O)/%.o)
+$(PLUGIN_OBJS): $(O)/%.o: %.c $(FLAGS) $(PLUGIN_FLAGS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PLUGIN_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(PLUGIN): $(PLUGIN_OBJS)
+	$(call say,PLUGIN,$@)
+	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^
+
+# ---- what a user runs ----
+
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
+SUBMAKE = +@$(MAKE) --no-print-directory
+# Tests run makes of their own, which must not hear of this one's settings.
+CLEAN_ENV = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS O='$(abspath $(O))'
+
+ifeq ($(SAN),1)
+# A raw clone() confuses the search for leaks, and a filter of system calls forbids its ptrace.
+TEST_ENV := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+TESTS ?= unit kapi cli fuzz $(wildcard tests/e2e/*.t)
+endif
+ifeq ($(SAN),thread)
+# The runtime needs the addresses that it expects, and does not expect as many random bits.
+TEST_ENV := TSAN_OPTIONS=halt_on_error=0:exitcode=66 setarch -R
+TESTS ?= $(wildcard tests/e2e/basic.t tests/e2e/events.t)
+endif
+
+deps:
+	@tests/deps
+
+check:
+	$(SUBMAKE) deps
+	$(SUBMAKE) $(JOBS) all
+	$(CLEAN_ENV) $(TEST_ENV) tests/run $(TESTS)
+
+demo:
+	$(SUBMAKE) deps
+	$(SUBMAKE) $(JOBS) $(BIN) $(PLUGIN) $(O)/tests/tools/enter
+	@$(CLEAN_ENV) demo/demo
+
+fuzz:
+	$(CLEAN_ENV) SECONDS_MAX=$(or $(SECONDS_MAX),600) tests/fuzz/image.t
+
+bench:
+	$(SUBMAKE) $(JOBS) all
+	$(CLEAN_ENV) tests/bench/run $(BENCH)
+
+# ---- installing ----
+
+to = $(DESTDIR)$(1)
+INSTALLED = $(BINDIR)/uffd-relocate $(PLUGINDIR)/uffd-relocate-plugin.so $(DOCDIR)/plugin.conf \
+	$(MAN8:man/%=$(MANDIR)/man8/%) $(MAN7:man/%=$(MANDIR)/man7/%) $(MAN5:man/%=$(MANDIR)/man5/%)
+
+install: $(BIN) $(PLUGIN)
+	$(Q)$(INSTALL) -d $(sort $(dir $(foreach f,$(INSTALLED),'$(call to,$(f))')))
+	$(Q)$(INSTALL) -m 755 $(BIN) '$(call to,$(BINDIR)/uffd-relocate)'
+	$(Q)$(INSTALL) -m 755 $(PLUGIN) '$(call to,$(PLUGINDIR)/uffd-relocate-plugin.so)'
+	$(Q)$(INSTALL) -m 644 criu-plugin/plugin.conf '$(call to,$(DOCDIR)/plugin.conf)'
+	$(if $(MAN8),$(Q)$(INSTALL) -m 644 $(MAN8) '$(call to,$(MANDIR)/man8)')
+	$(if $(MAN7),$(Q)$(INSTALL) -m 644 $(MAN7) '$(call to,$(MANDIR)/man7)')
+	$(if $(MAN5),$(Q)$(INSTALL) -m 644 $(MAN5) '$(call to,$(MANDIR)/man5)')
+	@printf '  %-8s %s\n' $(foreach f,$(INSTALLED),INSTALL '$(call to,$(f))')
+
+# Directories that hold nothing else are ours.
+uninstall:
+	$(Q)rm -f $(foreach f,$(INSTALLED),'$(call to,$(f))')
+	$(Q)for d in '$(call to,$(PLUGINDIR))' '$(call to,$(DOCDIR))'; do \
+		[ ! -d "$$d" ] || rmdir --ignore-fail-on-non-empty "$$d"; done
+
+# A directory named with O= is removed when it has the look of one of ours.
 clean:
-	rm -rf build build-san build-tsan
+	rm -rf build build-san build-tsan build-mutant-*
+	@[ ! -f '$(O)/.flags' ] || rm -rf '$(O)'
 
--include $(OBJS:.o=.d)
-.PHONY: all help clean
+-include $(OBJS:.o=.d) $(PLUGIN_OBJS:.o=.d)
+FORCE:
+.PHONY: all help deps check demo fuzz bench install uninstall clean FORCE
 .DELETE_ON_ERROR:
+.SECONDARY: $(PB_SRCS)
