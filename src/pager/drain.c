@@ -54,6 +54,8 @@ struct drain_batch {
 	struct extent_view piece[DRAIN_QUIET_PIECES];
 	unsigned int n;
 	uint64_t from, to;	/* of the source, bytes */
+	struct extent_view put[DRAIN_QUIET_PIECES];	/* what was placed in the end */
+	unsigned int nput;
 };
 
 /* Rate and CPU limits. */
@@ -81,7 +83,7 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 	unsigned int seq = s->hint_seq;
 	struct extent_view v;
 
-	b->n = 0;
+	b->n = b->nput = 0;
 	if (seq != s->hint_seen) {
 		s->hint_seen = seq;
 		s->cursor = s->hint_addr & ~(DRAIN_BYTES - 1ull);
@@ -165,7 +167,7 @@ static bool drain_outcome(struct pager *p, struct session *s, const struct exten
 }
 
 /* Step 3. Gate entered. @unreadable: the mapping gave out. Return: bytes placed. */
-static uint64_t drain_place(struct pager *p, struct session *s, const struct drain_batch *b,
+static uint64_t drain_place(struct pager *p, struct session *s, struct drain_batch *b,
 			    const char *bytes, bool *unreadable)
 {
 	uint64_t before = s->n->pending_bytes;
@@ -175,7 +177,7 @@ static uint64_t drain_place(struct pager *p, struct session *s, const struct dra
 	/* One look at the page table serves all pieces that lie near each other. */
 	if (s->owed && narrow)
 		session_skip_guards(p, s, span);
-	for (unsigned int i = 0; s->owed && i < b->n; i++) {
+	for (unsigned int i = 0; s->owed && !s->shm->reason[0] && i < b->n; i++) {
 		const struct extent_view *want = &b->piece[i];
 		struct extent_view v;
 
@@ -206,6 +208,10 @@ static uint64_t drain_place(struct pager *p, struct session *s, const struct dra
 		gate_unshare(&s->gate);
 #endif
 		*unreadable = r.why == PLACE_LOST;
+		if (r.done) {
+			b->put[b->nput] = v;
+			b->put[b->nput++].at.end = taddr(v.at.start.v + r.done);
+		}
 		if (!drain_outcome(p, s, &v, r))
 			break;
 		gate_yield(&s->gate);
@@ -215,20 +221,14 @@ static uint64_t drain_place(struct pager *p, struct session *s, const struct dra
 	return before > after ? before - after : 0;
 }
 
-/* Give back what will not be asked for again. */
+/*
+ * Give back what will not be asked for again: only what this batch has placed itself.  That nothing
+ * is owed at an address any longer does not mean that nobody wants the bytes: mremap moves them.
+ */
 static void drain_punch(struct pager *p, struct session *s, const struct drain_batch *b)
 {
-	for (unsigned int i = 0; i < b->n && !s->no_dedup && !p->adopted; i++) {
-		const struct extent_view *v = &b->piece[i];
-		struct extent_view left;
-		bool owed;
-
-		gate_enter(&s->gate);
-		owed = !s->owed || (extent_next(s->owed, v->at.start, &left) &&
-				    range_overlaps(left.at, v->at));
-		gate_leave(&s->gate);
-		if (owed)
-			continue;
+	for (unsigned int i = 0; i < b->nput && !s->no_dedup && !p->adopted; i++) {
+		const struct extent_view *v = &b->put[i];
 		int ret = source_punch(p->sources[v->source], v->offset, range_len(v->at));
 
 		if (ret)

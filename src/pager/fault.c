@@ -202,11 +202,16 @@ static enum fault_answer fault_answer(struct pager *p, struct session *s, struct
 		why = session_place_zero(p, s, f.addr);
 		if (why == PLACE_EXITED)
 			s->ending = true;
+		if (why == PLACE_FAILED || why == PLACE_LOST)
+			session_kill(p, s, "a zero page could not be placed");
 		return fault_verdict(why);
 	}
 	v.offset += f.addr.v - v.at.start.v;
 	v.at.start = f.addr;
 	ret = source_fetch(p->sources[v.source], v.offset, buf, p->page_size, true);
+	/* A file that was cut and grew again reads as zeros. */
+	if (!ret)
+		ret = source_verify(p->sources[v.source]);
 	/* Cold, or an error that may pass: the urgent thread has the time to wait. */
 	if (ret && ret != -ESTALE)
 		return urgent_push(s, f) ? FAULT_DEFER : FAULT_PASSED;

@@ -93,6 +93,8 @@ static void urgent_serve(struct pager *p, struct session *s, struct waiting_faul
 		int ret = source_fetch(p->sources[before.source], before.offset, buf, p->page_size,
 				       false);
 
+		if (!ret)
+			ret = source_verify(p->sources[before.source]);
 		if (ret && !session_source_error(p, s, before.source, ret))
 			break;
 		if (ret) {
