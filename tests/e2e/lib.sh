@@ -154,15 +154,16 @@ _state() { awk '{ sub(/.*\) /, ""); print $1 }' "/proc/$1/stat" 2>/dev/null; }
 
 # ---- the target ----
 
-# victim_start PROGRAM [ARG...]: start it and wait until its memory is full; sets VPID, READY.
+# victim_start PROGRAM [ARG...]: start one of the victims (*.py: by python3) and wait until its memory is full; sets VPID, READY.
 victim_start() {
-	local prog=$1
+	local prog=("$B/tests/victim/$1")
+	case $1 in *.py) prog=(python3 "$T/victim/$1") ;; esac
 	shift
 	mkdir -p "$V"
 	rm -f "$V/cmd" "$V/ans"
 	mkfifo "$V/cmd" "$V/ans"
 	exec 8<>"$V/cmd" 9<>"$V/ans"
-	setsid "$B/tests/victim/$prog" "$V" "$@" </dev/null >/dev/null 2>&1 8>&- 9>&- &
+	setsid "${prog[@]}" "$V" "$@" </dev/null >/dev/null 2>&1 8>&- 9>&- &
 	VPID=$!
 	answer
 	READY=$ANS
