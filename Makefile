@@ -195,7 +195,7 @@ INSTALLED = $(BINDIR)/uffd-relocate $(PLUGINDIR)/uffd-relocate-plugin.so $(DOCDI
 	$(MAN8:man/%=$(MANDIR)/man8/%) $(MAN7:man/%=$(MANDIR)/man7/%) $(MAN5:man/%=$(MANDIR)/man5/%)
 
 install: $(BIN) $(PLUGIN)
-	$(Q)$(INSTALL) -d $(sort $(dir $(foreach f,$(INSTALLED),'$(call to,$(f))')))
+	$(Q)$(INSTALL) -d $(foreach d,$(sort $(dir $(INSTALLED))),'$(call to,$(d))')
 	$(Q)$(INSTALL) -m 755 $(BIN) '$(call to,$(BINDIR)/uffd-relocate)'
 	$(Q)$(INSTALL) -m 755 $(PLUGIN) '$(call to,$(PLUGINDIR)/uffd-relocate-plugin.so)'
 	$(Q)$(INSTALL) -m 644 criu-plugin/plugin.conf '$(call to,$(DOCDIR)/plugin.conf)'
