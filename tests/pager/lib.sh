@@ -79,6 +79,8 @@ serve() {
 again() {
 	local env=()
 	while [[ ${1:-} == [A-Z]*=* ]]; do env+=("$1"); shift; done
+	# Else the pager would hold the pipe that tells an old stand-in to end.
+	quit
 	rm -f "$tmp/rc" "$tmp/keeper" "$tmp/ready"
 	mkfifo "$tmp/ready"
 	(
@@ -151,7 +153,11 @@ right() {
 
 state() { timeout 10 "$bin" status --json -W "$work" 2>&1; }
 # sum KEY: over all sessions.
-sum() { state | grep -o "\"$1\":[0-9]*" | cut -d: -f2 | awk '{ n += $1 } END { print n + 0 }'; }
+sum() {
+	local n=0 v
+	for v in $(state | grep -o "\"$1\":[0-9]*" | cut -d: -f2); do n=$((n + v)); done
+	echo $n
+}
 # sums KEY N
 sums() { local n; n=$(sum "$1"); [ "$n" = "$2" ] || { echo "# $1: $n, not $2"; return 1; }; }
 serving() { state | grep -q '"restored":true'; }
