@@ -111,8 +111,11 @@ static int link_session(struct pager *p, int vpid, int uffd)
 		 (unsigned long long)extent_pending(img.owed),
 		 (unsigned long long)extent_count(img.owed));
 	target_guess(p, s);
-	if (ret)
+	if (ret) {
 		session_kill(p, s, "its image cannot be used");
+		/* Now: once all tasks are in place only a proof counts, and that takes pages. */
+		target_kill(p, s);
+	}
 	session_publish(p, s);
 	return ret;
 }
