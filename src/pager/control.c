@@ -21,6 +21,7 @@
 #include "util/log.h"
 
 #define CONTROL_PATIENCE_MS 200
+#define CONTROL_SEND_US 1000000
 
 int control_listen(void)
 {
@@ -130,8 +131,10 @@ static void control_send(int fd, json_object *o)
 	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
 	size_t len = strlen(text), done = 0;
 
-	/* A client that does not read is not waited for. */
-	while (done <= len) {
+	uint64_t until = pager_now_us() + CONTROL_SEND_US;
+
+	/* A client that does not read, or reads a little now and then, is not waited for. */
+	while (done <= len && pager_now_us() < until) {
 		struct pollfd pfd = { .fd = fd, .events = POLLOUT };
 		const char *from = done < len ? text + done : "\n";
 		ssize_t n = send(fd, from, done < len ? len - done : 1, MSG_NOSIGNAL | MSG_DONTWAIT);

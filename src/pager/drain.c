@@ -77,7 +77,7 @@ void pager_kick_drain(struct pager *p)
 static bool drain_look(struct session *s, struct drain_batch *b)
 {
 	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US;
-	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : s->around ? DRAIN_STORM_BYTES : DRAIN_BYTES;
+	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : s->around_bytes ? DRAIN_STORM_BYTES : DRAIN_BYTES;
 	uint64_t left = bytes;
 	unsigned int pieces = quiet ? DRAIN_QUIET_PIECES : DRAIN_PIECES;
 	unsigned int seq = s->hint_seq;

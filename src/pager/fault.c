@@ -13,8 +13,9 @@
  * The kernel hands out faults before events, so events go first whatever the order in the batch: a
  * fault then meets the extents as they are.  An answer is one of
  *
- *	owed, bytes at hand	COPY of the page (and, when faults come fast, of its neighbours up
- *				to 64 KiB, after the page itself has woken its waiter)
+ *	owed, bytes at hand	COPY of the page (and, when faults come fast, of its neighbours: 64
+ *				KiB, more while it goes on, after the page itself has woken its
+ *				waiter)
  *	owed, bytes cold	the urgent thread reads them; this thread never waits for a device
  *	owed nothing		ZEROPAGE; EEXIST means that a page stands there: wake
  *
@@ -25,6 +26,7 @@
  * The thread also ends sessions, since it alone reads uffds: when nothing is owed, or when the
  * address space is gone (asked once a second, and whenever a placement says so).
  */
+#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -41,9 +43,13 @@
 #define RETRY_US 50
 #define TICK_MS 1000
 #define TICK_KILL_MS 20
-/* Faults within this time that turn placing of neighbours on. */
-#define RATE_WINDOW_US 1000
-#define RATE_AROUND 24
+/* fault_rate(): a fault so soon after the last answer counts; a pause takes back so many. */
+#define STORM_GAP_US 40
+#define STORM_CALM 4
+#define STORM_STREAK 16
+#define STORM_STREAK_MAX 63
+static_assert(AROUND_BYTES << (STORM_STREAK_MAX / STORM_STREAK - 1) == AROUND_MAX_BYTES, "");
+
 /* How often to look where the target runs: after so many faults and so much time. */
 #define FOLLOW_FAULTS 32
 #define FOLLOW_US 4000
@@ -83,22 +89,28 @@ static void fault_follow(struct pager *p, struct session *s, uint64_t now)
 	p->fault_cpu = cpu;
 }
 
+/*
+ * Is the target doing little else than faulting?  It is when the next fault follows hard upon the
+ * answer to the last, again and again; then neighbours are brought along, the more the longer it
+ * lasts.  The time between faults itself says less: it holds the time that we took to answer.
+ */
 static void fault_rate(struct session *s, uint64_t now)
 {
-	if (now - s->rate_start_us < RATE_WINDOW_US) {
-		s->rate_count++;
-		return;
-	}
-	s->around = now - s->rate_start_us < 2 * RATE_WINDOW_US && s->rate_count >= RATE_AROUND;
-	s->rate_start_us = now;
-	s->rate_count = 1;
+	if (now - s->answered_us < STORM_GAP_US)
+		s->streak += s->streak < STORM_STREAK_MAX;
+	else
+		s->streak -= s->streak < STORM_CALM ? s->streak : STORM_CALM;
+	if (s->streak < STORM_STREAK)
+		s->around_bytes = 0;
+	else
+		s->around_bytes = AROUND_BYTES << (s->streak / STORM_STREAK - 1);
 }
 
-/* Place what follows and precedes a page that was just placed, in its 64 KiB block. Gate entered. */
+/* Place what follows and precedes a page that was just placed, in its block. Gate entered. */
 static void fault_around(struct pager *p, struct session *s, struct taddr page, char *buf)
 {
-	struct range block = range_make(page.v & ~(AROUND_BYTES - 1ull),
-					(page.v & ~(AROUND_BYTES - 1ull)) + AROUND_BYTES);
+	uint64_t bytes = s->around_bytes, start = page.v & ~(bytes - 1);
+	struct range block = range_make(start, start + bytes);
 	struct extent_view v;
 
 	session_skip_guards(p, s, block);
@@ -191,7 +203,7 @@ enum place_why fault_place_page(struct pager *p, struct session *s, struct exten
 
 static enum fault_answer fault_answer(struct pager *p, struct session *s, struct waiting_fault f)
 {
-	static char buf[AROUND_BYTES];
+	static char buf[AROUND_MAX_BYTES];
 	struct extent_view v;
 	enum place_why why;
 	int ret;
@@ -225,7 +237,7 @@ static enum fault_answer fault_answer(struct pager *p, struct session *s, struct
 		s->hint_us = f.since_us;
 		p->fault_us = f.since_us;
 		s->hint_seq++;
-		if (s->around)
+		if (s->around_bytes)
 			fault_around(p, s, f.addr, buf);
 	}
 	return fault_verdict(why);
@@ -295,6 +307,7 @@ static int fault_batch(struct pager *p, struct session *s)
 				pager_page(p, msgs[i].arg.pagefault.address), now });
 	}
 	gate_unlock(&s->gate);
+	s->answered_us = pager_now_us();
 	if (n > 0 && !keep)
 		fault_follow(p, s, now);
 	if (n < 0) {
@@ -323,7 +336,12 @@ static bool fault_ended(struct pager *p, struct session *s)
 		session_end(p, s, s->shm->reason[0] ? SESSION_KILLED : SESSION_GONE);
 		return true;
 	}
-	if (empty && p->st->restored && !s->shm->reason[0]) {
+	/*
+	 * A fork may have happened before what emptied the extents, and its event stand behind: the
+	 * child is owed something then, and closing the uffd would end it for the child, too.
+	 */
+	if (empty && p->st->restored && !s->shm->reason[0] &&
+	    !uffd_mm_changing(s->uffd, v.at.start.v, p->page_size)) {
 		session_end(p, s, SESSION_DONE);
 		return true;
 	}

@@ -149,7 +149,6 @@ static inline void gate_unshare(struct gate *g)
 {
 	gate_mutex(g);
 	if (!--g->sharers)
-		/* All of them: none will hear of it again, as none shares while they wait. */
 		pthread_cond_broadcast(&g->idle);
 }
 

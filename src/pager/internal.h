@@ -15,7 +15,8 @@
 #include "pager/state.h"
 #include "source/source.h"
 
-#define AROUND_BYTES (64u << 10)	/* most that is placed in one hold of a gate */
+#define AROUND_BYTES (64u << 10)	/* placed along with a fault when faults are many */
+#define AROUND_MAX_BYTES (256u << 10)
 
 #define CONTROL_WAITERS 16
 struct pager {

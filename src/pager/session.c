@@ -29,6 +29,7 @@ struct session *session_new(struct pager *p, uint32_t slot, struct extent_tree *
 	s->uffd = s->shm->uffd;
 	s->owed = owed;
 	s->pagemap_fd = -1;
+	s->guess_fd = -1;
 	s->born_us = pager_now_us();
 	gate_init(&s->gate);
 	s->ghost = !state_slot_is(s->shm, SESSION_OPEN);
@@ -59,6 +60,8 @@ void session_put(struct session *s)
 		return;
 	if (s->pagemap_fd >= 0)
 		close(s->pagemap_fd);
+	if (s->guess_fd >= 0)
+		close(s->guess_fd);
 	extent_tree_free(s->owed);
 	free(s->vma);
 	free(s);

@@ -65,9 +65,9 @@ struct session {
 	/* Fault thread only. */
 	struct waiting_fault deferred[SESSION_DEFER_MAX];
 	unsigned int ndeferred;
-	uint64_t rate_start_us;
-	unsigned int rate_count;
-	atomic_bool around;		/* faults come so fast that neighbours are placed along */
+	uint64_t answered_us;
+	unsigned int streak;		/* faults that followed hard upon an answer */
+	_Atomic uint32_t around_bytes;	/* faults come so fast that neighbours come along; 0: no */
 
 	/* Drain thread only. */
 	uint64_t cursor;
@@ -89,6 +89,7 @@ struct session {
 	unsigned int nvmas;
 	unsigned int identify_tries;	/* control thread only */
 	pid_t guess;			/* control thread only; 0: none */
+	int guess_fd;			/* its pidfd */
 	bool kill_logged;		/* control thread only */
 };
 

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "kapi/proc.h"
+#include "kapi/uffd.h"
 #include "pager/internal.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -172,6 +173,9 @@ static pid_t target_prove(struct pager *p, struct session *s, struct candidate *
 			log_debug("session %u: the page for the proof cannot be read", s->slot);
 		return 0;
 	}
+	/* A file that was cut and grew again reads as zeros; whoever serves it says so. */
+	if (source_verify(p->sources[v.source]))
+		goto out;
 	struct place_report r = place_copy(s->uffd, v.at.start, page, p->page_size, p->page_size);
 
 	if (r.why == PLACE_ALREADY) {
@@ -233,8 +237,19 @@ void target_find(struct pager *p, struct session *s)
 		return;
 	}
 	int pidfd = proc_pidfd_open(pid);
+	uint64_t entry;
+
+	/* Had the process ended before, its pid might be another's now; its pagemap would not read. */
+	if (pidfd >= 0 && proc_pagemap_read(s->pagemap_fd, 0, p->page_size, 1, &entry)) {
+		close(pidfd);
+		return;
+	}
+	/* Known from a guess?  That was the same process, or the wrong one. */
+	int old = s->shm->pidfd;
 
 	s->shm->pidfd = pidfd < 0 ? -1 : pidfd;
+	if (old >= 0)
+		close(old);
 	s->shm->pid = pid;
 	log_info("session %u (image pid %d) is process %d", s->slot, s->shm->vpid, pid);
 	pager_kick_drain(p);
@@ -247,9 +262,20 @@ void target_find(struct pager *p, struct session *s)
 void target_guess(struct pager *p, struct session *s)
 {
 	pid_t pid[2];
+	int fd;
 
-	if (!s->guess && target_by_vpid(p->st->peer_pid, s->shm->vpid, pid, 2) == 1)
-		s->guess = pid[0];
+	if (s->guess || target_by_vpid(p->st->peer_pid, s->shm->vpid, pid, 2) != 1)
+		return;
+	/* Looked at again with the pidfd in hand: from here on no other process can be meant. */
+	fd = proc_pidfd_open(pid[0]);
+	if (fd < 0)
+		return;
+	if (target_by_vpid(p->st->peer_pid, s->shm->vpid, pid, 2) != 1 || proc_pidfd_exited(fd)) {
+		close(fd);
+		return;
+	}
+	s->guess = pid[0];
+	s->guess_fd = fd;
 }
 
 bool target_kill(struct pager *p, struct session *s)
@@ -260,16 +286,21 @@ bool target_kill(struct pager *p, struct session *s)
 		target_find(p, s);
 	else if (s->shm->pid <= 0)
 		target_guess(p, s);
-	if (s->shm->pidfd < 0 && s->guess > 0 && !p->st->restored) {
-		int fd = proc_pidfd_open(s->guess);
-
-		if (fd >= 0) {
-			s->shm->pidfd = fd;
-			s->shm->pid = s->guess;
-		}
+	/* Where nothing can be proven (yet, or without a source) what criu made for this pid it is. */
+	if (s->shm->pidfd < 0 && s->guess > 0 &&
+	    (!p->st->restored || s->identify_tries >= IDENTIFY_TRIES)) {
+		s->shm->pidfd = s->guess_fd;
+		s->shm->pid = s->guess;
+		s->guess_fd = -1;
 	}
 	if (s->shm->pidfd < 0)
 		return false;
+	/* Gone by exec: what the process is now owes us nothing. */
+	if (uffd_mm_gone(s->uffd, 1 << 20, p->page_size)) {
+		s->ending = true;
+		pager_kick(p->fault_kick);
+		return true;
+	}
 	if (!s->kill_logged)
 		log_err("killing process %d (image pid %d): %s", s->shm->pid, s->shm->vpid,
 			s->shm->reason);
