@@ -97,8 +97,8 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 			v.at.end = taddr(0);
 			continue;
 		}
-		/* Whole blocks, so that later batches start on one. */
-		uint64_t block_end = (v.at.start.v | (bytes - 1)) + 1;
+		/* Whole blocks: a batch that ends inside an extent ends with a block. */
+		uint64_t block_end = (v.at.start.v | (bytes - 1)) + 1, extent_end = v.at.end.v;
 
 		if (v.at.end.v > block_end)
 			v.at.end = taddr(block_end);
@@ -114,6 +114,8 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 		b->to = v.offset + range_len(v.at);
 		left -= range_len(v.at);
 		s->cursor = v.at.end.v;
+		if (v.at.end.v < extent_end)
+			break;
 	}
 	return b->n;
 }
