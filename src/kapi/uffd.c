@@ -57,12 +57,15 @@ int uffd_wake(int fd, uint64_t start, uint64_t len)
 int uffd_wake_all(int fd, uint64_t page_size)
 {
 	/*
-	 * WAKE looks for no VMA, only for waiters in a range that must lie in user space; 2^47 less
-	 * one page is the end of it with four page-table levels.
+	 * WAKE looks for no VMA, only for waiters in a range that must lie in user space, which ends
+	 * a page below a power of two that depends on the page table: 2^56, 2^47, 2^48, 2^39...
 	 */
 	uint64_t start = 16 * page_size;
+	int ret = -EINVAL;
 
-	return uffd_wake(fd, start, (1ull << 47) - page_size - start);
+	for (int bits = 57; ret && bits >= 38; bits--)
+		ret = uffd_wake(fd, start, (1ull << bits) - page_size - start);
+	return ret;
 }
 
 bool uffd_mm_gone(int fd, uint64_t probe, uint64_t page_size)
@@ -74,6 +77,13 @@ bool uffd_mm_gone(int fd, uint64_t probe, uint64_t page_size)
 	struct uffdio_writeprotect arg = { .range = { .start = probe, .len = page_size } };
 
 	return ioctl(fd, UFFDIO_WRITEPROTECT, &arg) && errno == ESRCH;
+}
+
+bool uffd_mm_changing(int fd, uint64_t probe, uint64_t page_size)
+{
+	struct uffdio_writeprotect arg = { .range = { .start = probe, .len = page_size } };
+
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &arg) && errno == EAGAIN;
 }
 
 bool uffd_is_uffd(int fd)

@@ -58,6 +58,12 @@ int uffd_wake_all(int fd, uint64_t page_size) __must_check_result;
  */
 bool uffd_mm_gone(int fd, uint64_t probe, uint64_t page_size);
 
+/*
+ * uffd_mm_changing - is a thread of the target between a change of its address space and the
+ * delivery of the event that tells of it?  Arguments as above.
+ */
+bool uffd_mm_changing(int fd, uint64_t probe, uint64_t page_size);
+
 /* uffd_is_uffd - is this descriptor of ours a userfaultfd? */
 bool uffd_is_uffd(int fd);
 

@@ -74,7 +74,10 @@ static int target_by_vpid(pid_t root, int vpid, pid_t *out, int max)
 	if (parent > 1) {
 		int got = proc_children(parent, queue + tail, CANDIDATES_MAX - tail);
 
-		tail += got > 0 ? got : 0;
+		/* @root is among them, and is not to be walked twice. */
+		for (int i = 0; i < got; i++)
+			if (queue[1 + i] != root)
+				queue[tail++] = queue[1 + i];
 	}
 	while (head < tail) {
 		pid_t pid = queue[head++];
@@ -103,8 +106,18 @@ static int target_candidates(struct pager *p, struct session *s, pid_t *out, int
 		return n;
 	/* The parent may be gone and its children somebody else's. */
 	n = n > 0 ? n : 0;
+	int near = n;
+
 	got = proc_all(out + n, max - n);
-	n += got > 0 ? got : 0;
+	/* Each once: a process that came twice would seem to be two. */
+	for (int i = near; i < near + got; i++) {
+		int twin = 0;
+
+		while (twin < near && out[twin] != out[i])
+			twin++;
+		if (twin == near)
+			out[n++] = out[i];
+	}
 	if (s->shm->birth == BIRTH_CRIU) {
 		int k = 0;
 
