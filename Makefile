@@ -55,7 +55,7 @@ SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-om
 SANLIBS := $(if $(findstring clang,$(CC)),-static-libsan,-static-libasan -static-libubsan)
 endif
 ifeq ($(SAN),thread)
-SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer -include tests/san/tsan.h
 SANLIBS := $(if $(findstring clang,$(CC)),-static-libsan,-static-libtsan)
 endif
 
@@ -157,16 +157,20 @@ SUBMAKE = +@$(MAKE) --no-print-directory
 # Tests run makes of their own, which must not hear of this one's settings.
 CLEAN_ENV = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS O='$(abspath $(O))'
 
+# Reports go to $(O)/report.PID, which the roots of the e2e tests see as /mnt/build.
+REPORT := log_path=/mnt/build/report
 ifeq ($(SAN),1)
-# A raw clone() confuses the search for leaks, and a filter of system calls forbids its ptrace.
-TEST_ENV := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
-TESTS ?= unit kapi cli fuzz $(wildcard tests/e2e/*.t)
+# A raw clone() confuses the search for leaks.
+TEST_ENV := ASAN_OPTIONS=detect_leaks=0:$(REPORT) UBSAN_OPTIONS=print_stacktrace=1:$(REPORT)
+TESTS ?= unit kapi cli fuzz $(wildcard tests/e2e/basic.t tests/e2e/events.t tests/e2e/gate.t \
+	tests/e2e/apps.t)
 endif
 ifeq ($(SAN),thread)
 # The runtime needs the addresses that it expects, and does not expect as many random bits.
-TEST_ENV := TSAN_OPTIONS=halt_on_error=0:exitcode=66 setarch -R
-TESTS ?= $(wildcard tests/e2e/basic.t tests/e2e/events.t)
+TEST_ENV := TSAN_OPTIONS=exitcode=0:$(REPORT) setarch -R
+TESTS ?= $(wildcard tests/e2e/basic.t tests/e2e/events.t tests/e2e/gate.t)
 endif
+LAST_TEST := $(if $(SAN),tests/san/reports.t)
 
 deps:
 	@tests/deps
@@ -174,7 +178,8 @@ deps:
 check:
 	$(SUBMAKE) deps
 	$(SUBMAKE) $(JOBS) all
-	$(CLEAN_ENV) $(TEST_ENV) tests/run $(TESTS)
+	@rm -f $(O)/report.*
+	$(CLEAN_ENV) $(TEST_ENV) tests/run $(TESTS) $(LAST_TEST)
 
 demo:
 	$(SUBMAKE) deps
@@ -210,10 +215,13 @@ uninstall:
 	$(Q)for d in '$(call to,$(PLUGINDIR))' '$(call to,$(DOCDIR))'; do \
 		[ ! -d "$$d" ] || rmdir --ignore-fail-on-non-empty "$$d"; done
 
-# A directory named with O= is removed when it has the look of one of ours.
+# With O= that directory, if it has the look of one of ours; without, all that are made by default.
 clean:
+ifneq ($(filter command environment,$(origin O)),)
+	@[ ! -f '$(O)/.flags' ] || { echo "rm -rf $(O)" && rm -rf '$(O)'; }
+else
 	rm -rf build build-san build-tsan build-mutant-*
-	@[ ! -f '$(O)/.flags' ] || rm -rf '$(O)'
+endif
 
 -include $(OBJS:.o=.d) $(PLUGIN_OBJS:.o=.d)
 FORCE:

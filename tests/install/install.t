@@ -80,6 +80,8 @@ END
 		"uffd-relocate: pager /run/inst/sbin/uffd-relocate started"
 fi
 
-ok "make clean" mk clean
-ok "it leaves nothing of a build elsewhere" test ! -e "$T/build"
+before=$(ls -A)
+ok "make clean with O=" mk clean
+is "it leaves other builds alone" "$(ls -A)" "$before"
+ok "it leaves nothing of that build" test ! -e "$T/build"
 done_testing
