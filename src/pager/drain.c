@@ -231,6 +231,8 @@ static void drain_punch(struct pager *p, struct session *s, const struct drain_b
 {
 	for (unsigned int i = 0; i < b->nput && !s->no_dedup && !p->adopted; i++) {
 		const struct extent_view *v = &b->put[i];
+
+		p->st->punched = 1;
 		int ret = source_punch(p->sources[v->source], v->offset, range_len(v->at));
 
 		if (ret)

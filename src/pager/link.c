@@ -150,7 +150,7 @@ static int link_done(struct pager *p)
 	unsigned int n = session_snapshot(p, &list);
 
 	for (unsigned int i = 0; i < n; i++) {
-		session_register(list[i]);
+		session_register(p, list[i]);
 		session_put(list[i]);
 	}
 	free(list);

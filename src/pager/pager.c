@@ -278,7 +278,7 @@ static int pager_check_sources(struct pager *p)
 
 		/* auto-dedup itself changes the time, and nothing else. */
 		if (was->dev != now.dev || was->ino != now.ino || was->size_bytes != now.size_bytes ||
-		    (was->mtime_ns != now.mtime_ns && !p->opts->auto_dedup)) {
+		    (was->mtime_ns != now.mtime_ns && !st->punched)) {
 			log_err("%s: changed while no pager was alive", is->name);
 			return -ESTALE;
 		}

@@ -236,7 +236,7 @@ int session_load(struct pager *p, uint32_t vpid, struct session_image *out)
 	return ret;
 }
 
-void session_register(struct session *s)
+void session_register(struct pager *p, struct session *s)
 {
 	for (unsigned int i = 0; i < s->nvmas; i++) {
 		struct range at = s->vma[i];
@@ -250,10 +250,14 @@ void session_register(struct session *s)
 			continue;
 		int ret = uffd_register_missing(s->uffd, at.start.v, range_len(at));
 
-		if (ret)
-			log_debug("session %u: %#llx-%#llx cannot be registered: %s", s->slot,
-				  (unsigned long long)at.start.v, (unsigned long long)at.end.v,
-				  strerror(-ret));
+		if (!ret)
+			continue;
+		log_warn("session %u: %#llx-%#llx cannot be registered: %s", s->slot,
+			 (unsigned long long)at.start.v, (unsigned long long)at.end.v,
+			 strerror(-ret));
+		/* A successor may come here when the task runs already and has unmapped it. */
+		if (!p->adopted)
+			session_kill(p, s, "memory that is owed cannot be registered");
 	}
 	free(s->vma);
 	s->vma = NULL;

@@ -146,7 +146,7 @@ int session_load(struct pager *p, uint32_t vpid, struct session_image *out);
  * To be called when all VMAs have their final places and no task runs yet: criu leaves out a VMA
  * whose temporary and final address coincide, and its missing pages would read as zeros.
  */
-void session_register(struct session *s);
+void session_register(struct pager *p, struct session *s);
 
 /*
  * session_apply - carry out one event on the extents.  Gate held by the fault thread, or nobody

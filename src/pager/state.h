@@ -127,6 +127,7 @@ struct state {
 	_Atomic uint32_t handover;	/* --adopt by hand: pid of the one that takes over */
 	_Atomic uint32_t handed;	/* the same pid once it is the keeper; 0 before */
 #define HANDED_TAKEN_BACK UINT32_MAX	/* the old keeper went on instead */
+	_Atomic uint32_t punched;	/* --auto-dedup has changed pages files */
 	_Atomic uint32_t failed;	/* some target was not served to its end */
 	_Atomic uint32_t restored;	/* criu has said that all tasks are in place */
 	_Atomic uint32_t arrived;	/* messages received, zombies included */
