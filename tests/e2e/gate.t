@@ -22,7 +22,7 @@ blocked() {
 
 # parked COMMAND [MORE...]: the first while a placement is parked, the others afterwards.
 parked() {
-	local cmd=$1 slots= slot
+	local first=$1 step children="" slot
 	shift
 	target_of events
 	hold_at drain-start
@@ -41,7 +41,7 @@ parked() {
 	release
 	held
 	pending 10000000
-	tell "$cmd"
+	tell "$first"
 	until_true "$WAIT" blocked || die "the target neither waits nor goes on"
 	if read -r -t 0 -u 9; then
 		note "the target went on"
@@ -50,17 +50,17 @@ parked() {
 	fi
 	release
 	answer
-	case $cmd in
-	fork*)	slots=${cmd#fork } ;;
+	case $first in
+	fork*)	children=${first#fork } ;;
 	esac
-	for cmd; do
-		ask "$cmd"
+	for step; do
+		ask "$step"
 	done
-	if [ -z "$slots" ]; then
+	if [ -z "$children" ]; then
 		pager_end
 	fi
 	want verify
-	for slot in $slots; do
+	for slot in $children; do
 		want child "$slot" verify
 		ask child "$slot" exit
 	done

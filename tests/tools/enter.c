@@ -157,6 +157,7 @@ static void make_root(void)
 {
 	static const char *const writable[] = { "tmp", "run", "mnt", "root", "var/tmp" };
 	char root[PATH_MAX];
+	int ret;
 
 	/* Sources may be relative, and /mnt is covered soon: resolve before. */
 	for (int i = 0; i < arg.nbinds; i++) {
@@ -197,8 +198,9 @@ static void make_root(void)
 	make_dev();
 	if (mount("/sys", "sys", NULL, MS_BIND | MS_REC, NULL))
 		die("/sys");
-	if (arg.pid ? mount("proc", "proc", "proc", 0, NULL) :
-	    mount("/proc", "proc", NULL, MS_BIND | MS_REC, NULL))
+	ret = arg.pid ? mount("proc", "proc", "proc", 0, NULL) :
+			mount("/proc", "proc", NULL, MS_BIND | MS_REC, NULL);
+	if (ret)
 		die("/proc");
 	make_binds();
 	if (syscall(SYS_pivot_root, ".", "."))

@@ -381,13 +381,13 @@ static int do_connect(void)
 
 static int send_raw(const char *text)
 {
+	char buf[64];
 	unsigned int byte;
-	int n;
+	int n, len = 0;
 
-	for (; sscanf(text, " %x%n", &byte, &n) == 1; text += n)
-		if (send(conn, &(char){ byte }, 1, MSG_NOSIGNAL) != 1)
-			return -1;
-	return 0;
+	for (; len < 64 && sscanf(text, " %x%n", &byte, &n) == 1; text += n)
+		buf[len++] = byte;
+	return send(conn, buf, len, MSG_NOSIGNAL) == len ? 0 : -1;
 }
 
 static int send_badfd(unsigned int idx)

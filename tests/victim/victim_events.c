@@ -187,16 +187,20 @@ static void advise(struct region *r, uint64_t first, uint64_t count, int advice)
 		fail("madvise %d: %s", advice, strerror(errno));
 }
 
+/* The key of what is written next to a page. */
+static uint64_t key_after(const struct region *r, uint64_t page, uint64_t key)
+{
+	if (key & KEY_PATTERN)
+		return key_next_gen(key & ~KEY_MAYBE_ZERO);
+	/* What was discarded starts a life of its own, far from older generations. */
+	return key_make(0x80 | (r - regions), 1000, page);
+}
+
 static void rewrite(struct region *r, uint64_t first, uint64_t count)
 {
 	for (uint64_t i = first; i < first + count; i++) {
-		uint64_t key = r->keys[i];
-
-		/* What was discarded starts a life of its own, far from older generations. */
-		key = key & KEY_PATTERN ? key_next_gen(key & ~KEY_MAYBE_ZERO) :
-					  key_make(0x80 | (r - regions), 1000, i);
-		r->keys[i] = key;
-		page_fill(r->at + i * PAGE, key);
+		r->keys[i] = key_after(r, i, r->keys[i]);
+		page_fill(r->at + i * PAGE, r->keys[i]);
 	}
 }
 
@@ -210,11 +214,10 @@ static void discard_rewrite(struct region *r, uint64_t first, uint64_t count)
 		memcpy(old, r->keys + first + i, n * sizeof(old[0]));
 		advise(r, first + i, n, MADV_DONTNEED);
 		for (uint64_t j = 0; j < n; j++) {
-			uint64_t *key = &r->keys[first + i + j];
+			uint64_t page = first + i + j;
 
-			*key = old[j] & KEY_PATTERN ? key_next_gen(old[j] & ~KEY_MAYBE_ZERO) :
-			       key_make(0x80 | (r - regions), 1000, first + i + j);
-			page_fill(r->at + (first + i + j) * PAGE, *key);
+			r->keys[page] = key_after(r, page, old[j]);
+			page_fill(r->at + page * PAGE, r->keys[page]);
 		}
 	}
 }
