@@ -125,7 +125,7 @@ static int serve_ready(const struct pager_opts *opts)
 	return 0;
 }
 
-/* Return: 0 in the daemon, or in the parent its exit status in *@status and 1. */
+/* Return: 0 in the daemon (the parent has exited); -errno; 1 when the error has been told. */
 static int serve_daemonize(struct state *st, const struct pager_opts *opts)
 {
 	int up[2];
@@ -151,7 +151,7 @@ static int serve_daemonize(struct state *st, const struct pager_opts *opts)
 	    !atomic_compare_exchange_strong(&st->handover, &parent, (uint32_t)getpid()))
 		return -ECANCELED;
 	if (opts->pidfile && keeper_pidfile(opts->pidfile, !opts->adopt))
-		return -EEXIST;
+		return 1;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (null >= 0) {
@@ -205,10 +205,10 @@ int pager_main(const struct pager_opts *opts)
 		setsid();
 	if (opts->daemonize) {
 		ret = serve_daemonize(st, opts);
-		if (ret) {
+		if (ret < 0)
 			log_err("cannot become a daemon: %s", strerror(-ret));
+		if (ret)
 			return 1;
-		}
 	} else if (opts->pidfile && keeper_pidfile(opts->pidfile, !opts->adopt)) {
 		return 1;
 	}
