@@ -6,9 +6,9 @@
  * (1) says so in the state, (2) ends the pager and waits until all its threads are gone, so that
  * nobody places or reads any more, (3) duplicates every descriptor of the keeper under the same
  * number, since the state names them by number, and (4) becomes a keeper itself, and says so
- * (st->handed) once nothing is left that could fail.  The old keeper keeps its descriptors until then and goes
- * on by itself when the new one dies or gives up before; afterwards it waits for the new one and
- * ends with its status: its caller sees one process from start to end.
+ * (st->handed) once nothing is left that could fail.  The old keeper keeps its descriptors until
+ * then and goes on by itself when the new one dies or gives up before; afterwards it waits for the
+ * new one and ends with its status: its caller sees one process from start to end.
  */
 #include <ctype.h>
 #include <dirent.h>

@@ -26,6 +26,13 @@
 #include "pager/internal.h"
 #include "util/log.h"
 
+/* A sanitizer's run-time makes system calls of its own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PRIVS_FILTERED false
+#else
+#define PRIVS_FILTERED true
+#endif
+
 static const cap_value_t privs_keep[] = {
 	CAP_SYS_PTRACE, CAP_KILL, CAP_SYS_NICE, CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, CAP_IPC_LOCK,
 };
@@ -41,8 +48,8 @@ static const char *const privs_calls[] = {
 	"pidfd_send_signal", "poll", "ppoll", "prctl", "pread64", "preadv2", "prlimit64", "read",
 	"readlink", "readlinkat", "recvfrom", "recvmsg", "restart_syscall", "rseq",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sched_getaffinity",
-	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_setscheduler", "sched_yield", "sendmsg",
-	"sendto", "set_robust_list", "set_tid_address", "setpriority", "setsid", "shutdown",
+	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_setscheduler",
+	"sched_yield", "sendmsg", "sendto", "set_robust_list", "set_tid_address", "setpriority", "setsid", "shutdown",
 	"sigaltstack", "signalfd4", "socket", "statx", "tgkill", "uname", "unlink", "unlinkat",
 	"wait4", "waitid", "write", "writev",
 };
@@ -78,7 +85,6 @@ out:
 	return ret;
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static int privs_filter(void)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -108,13 +114,6 @@ static int privs_filter(void)
 	seccomp_release(ctx);
 	return ret;
 }
-#else
-/* A sanitizer's run-time makes system calls of its own. */
-static int privs_filter(void)
-{
-	return 0;
-}
-#endif
 
 int privs_drop(void)
 {
@@ -133,7 +132,7 @@ int privs_drop(void)
 		log_err("cannot set no_new_privs: %s", strerror(errno));
 		return -errno;
 	}
-	ret = privs_filter();
+	ret = PRIVS_FILTERED ? privs_filter() : 0;
 	if (ret) {
 		log_err("cannot install the seccomp filter: %s", strerror(-ret));
 		return ret;
