@@ -269,7 +269,8 @@ static int keeper_life(struct state *st, const struct pager_opts *opts, int stat
 			_exit(ret);
 		}
 		if (pid < 0) {
-			log_err("cannot start a pager: %s", strerror(-pid));
+			if (!deaths)
+				log_err("cannot start a pager: %s", strerror(-pid));
 			if (++deaths > KEEPER_DEATHS_MAX)
 				return keeper_end_targets(st, "no pager can be started");
 			keeper_doze(KEEPER_POLL_US * deaths);
