@@ -26,7 +26,6 @@
  * The thread also ends sessions, since it alone reads uffds: when nothing is owed, or when the
  * address space is gone (asked once a second, and whenever a placement says so).
  */
-#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -45,10 +44,9 @@
 #define TICK_KILL_MS 20
 /* fault_rate(): a fault so soon after the last answer counts; a pause takes back so many. */
 #define STORM_GAP_US 40
-#define STORM_CALM 4
-#define STORM_STREAK 16
-#define STORM_STREAK_MAX 63
-static_assert(AROUND_BYTES << (STORM_STREAK_MAX / STORM_STREAK - 1) == AROUND_MAX_BYTES, "");
+#define STORM_CALM 32
+#define STORM_STREAK 16		/* from here on AROUND_BYTES come along */
+#define STORM_LONG 512		/* from here on AROUND_MAX_BYTES */
 
 /* How often to look where the target runs: after so many faults and so much time. */
 #define FOLLOW_FAULTS 32
@@ -91,19 +89,19 @@ static void fault_follow(struct pager *p, struct session *s, uint64_t now)
 
 /*
  * Is the target doing little else than faulting?  It is when the next fault follows hard upon the
- * answer to the last, again and again; then neighbours are brought along, the more the longer it
- * lasts.  The time between faults itself says less: it holds the time that we took to answer.
+ * answer to the last, again and again; then neighbours are brought along, more when it lasts.  Too
+ * many too soon would keep a target that only catches up with a delay from ever catching up.  The time between faults itself says less: it holds the time that we took to answer.
  */
 static void fault_rate(struct session *s, uint64_t now)
 {
 	if (now - s->answered_us < STORM_GAP_US)
-		s->streak += s->streak < STORM_STREAK_MAX;
+		s->streak += s->streak < STORM_LONG;
 	else
 		s->streak -= s->streak < STORM_CALM ? s->streak : STORM_CALM;
 	if (s->streak < STORM_STREAK)
 		s->around_bytes = 0;
 	else
-		s->around_bytes = AROUND_BYTES << (s->streak / STORM_STREAK - 1);
+		s->around_bytes = s->streak < STORM_LONG ? AROUND_BYTES : AROUND_MAX_BYTES;
 }
 
 /* Place what follows and precedes a page that was just placed, in its block. Gate entered. */

@@ -16,7 +16,7 @@
 #include "source/source.h"
 
 #define AROUND_BYTES (64u << 10)	/* placed along with a fault when faults are many */
-#define AROUND_MAX_BYTES (256u << 10)
+#define AROUND_MAX_BYTES (128u << 10)
 
 #define CONTROL_WAITERS 16
 struct pager {
