@@ -168,7 +168,7 @@ endif
 ifeq ($(SAN),thread)
 # The runtime needs the addresses that it expects, and does not expect as many random bits.
 TEST_ENV := TSAN_OPTIONS=exitcode=0:$(REPORT) setarch -R
-TESTS ?= $(wildcard tests/e2e/basic.t tests/e2e/events.t tests/e2e/gate.t)
+TESTS ?= $(wildcard tests/e2e/basic.t tests/e2e/events.t tests/e2e/gate.t tests/kill/sweep.t)
 endif
 LAST_TEST := $(if $(SAN),tests/san/reports.t)
 
