@@ -90,9 +90,11 @@ static json_object *control_session(struct session_slot *slot, uint32_t id)
 	control_add(o, "events_unmap", n->events_unmap);
 	control_add(o, "any_waiter_us", n->any_waiter_us);
 	control_add(o, "summed_wait_us", n->summed_wait_us);
-	for (unsigned int i = 0; i < HIST_BUCKETS; i++)
-		json_object_array_add(hist, json_object_new_int64(
-			__atomic_load_n(&n->latency.bucket[i], __ATOMIC_RELAXED)));
+	for (unsigned int i = 0; i < HIST_BUCKETS; i++) {
+		uint64_t count = __atomic_load_n(&n->latency.bucket[i], __ATOMIC_RELAXED);
+
+		json_object_array_add(hist, json_object_new_int64(count));
+	}
 	json_object_object_add(o, "latency_us", hist);
 	return o;
 }
