@@ -22,14 +22,14 @@ shopt -s nullglob
 # the task says of its memory, or what became of it.
 attempt() {
 	handed='' outcome=none
-	if serve "$@"; then
+	if serve; then
 		restorer
 		if cmds connect all magic close >"$tmp/why"; then
 			handed=yes
 		else
 			[[ $(<"$tmp/why") == *"magic: error"* ]] && handed=yes
 		fi
-		[ -z "$handed" ] || { cmd do 12 verify; outcome=$reply; }
+		[ -z "$handed" ] || { cmd "do 12 verify"; outcome=$reply; }
 	fi
 	wait_for 10 ended || outcome="it hangs"
 	quit

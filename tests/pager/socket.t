@@ -95,7 +95,7 @@ read -r -t 10 _ <&"${CROWD[0]}"
 start=${EPOCHREALTIME/./}
 ok "eight clients that say nothing: a fault is answered at once" gives "right 1" "do 12 touch 0x10000004000"
 took=$((${EPOCHREALTIME/./} - start))
-ok "... ($took us)" [ $took -lt 150000 ]
+ok "... ($took us)" [ $took -lt 1000000 ]
 ok "... and somebody who asks is heard" serving
 eval "exec ${CROWD[1]}>&-"
 wait "$CROWD_PID"

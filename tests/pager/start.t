@@ -130,7 +130,7 @@ refuses() {
 	local want=$1
 	shift
 	reply=
-	WRAP="$deny $* --" serve && restore && cmd do 12 verify
+	WRAP="$deny $* --" serve && restore && cmd "do 12 verify"
 	ok "without $*: exit 1" exits 1
 	ok "without $*: one line" line "$want"
 	ok "without $*: no wrong byte" unread

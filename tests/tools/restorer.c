@@ -23,7 +23,8 @@
  *		verify			compare all its pages with what they have to be
  *		touch ADDR		read one word
  *		drop ADDR PAGES		MADV_DONTNEED; verify wants zeros there from then on
- *		forkverify		fork, and verify in the child
+ *		fork			a child that waits
+ *		child			let it verify all pages
  *	take VPID		and wait for the outcome
  *	do VPID ACT		both
  *	present VPID		how many pages of its VMAs there are; touches none
@@ -51,7 +52,7 @@
 #define LATE_MS 10000
 #define MAGIC 0x52535446
 
-enum act { ACT_VERIFY, ACT_TOUCH, ACT_DROP, ACT_FORK };
+enum act { ACT_VERIFY, ACT_TOUCH, ACT_DROP, ACT_FORK, ACT_CHILD };
 
 struct order {
 	enum act act;
@@ -144,24 +145,33 @@ static void task_verify(unsigned int idx, struct outcome *out)
 	}
 }
 
+/* The two ends of what the child waits for, and of what it answers. */
+static int child_go[2], child_says[2];
+
 static void task_fork(unsigned int idx, struct outcome *out)
 {
-	int status, pair[2];
-	pid_t pid;
+	char go;
 
-	if (pipe(pair))
+	if (pipe2(child_go, O_CLOEXEC) || pipe2(child_says, O_CLOEXEC))
 		_exit(99);
-	pid = fork();
+	pid_t pid = fork();
+
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		task_verify(idx, out);
-		_exit(write(pair[1], out, sizeof(*out)) != sizeof(*out));
+		close(child_go[1]);
+		if (read(child_go[0], &go, 1) == 1)
+			task_verify(idx, out);
+		_exit(write(child_says[1], out, sizeof(*out)) != sizeof(*out));
 	}
-	close(pair[1]);
-	if (pid < 0 || read(pair[0], out, sizeof(*out)) != sizeof(*out))
+	close(child_says[1]);
+	if (pid < 0)
 		out->wrong++;
-	close(pair[0]);
-	if (pid > 0 && waitpid(pid, &status, 0) != pid)
+}
+
+static void task_child(struct outcome *out)
+{
+	if (write(child_go[1], "", 1) != 1 ||
+	    read(child_says[0], out, sizeof(*out)) != sizeof(*out))
 		out->wrong++;
 }
 
@@ -191,6 +201,9 @@ static __attribute__((noreturn)) void task_main(unsigned int idx, int chan)
 			break;
 		case ACT_FORK:
 			task_fork(idx, &out);
+			break;
+		case ACT_CHILD:
+			task_child(&out);
 			break;
 		}
 		if (write(chan, &out, sizeof(out)) != sizeof(out))
@@ -431,7 +444,8 @@ static int post(struct task *t, const char *text)
 	o.act = !strcmp(what, "verify")	    ? ACT_VERIFY
 		: !strcmp(what, "touch")    ? ACT_TOUCH
 		: !strcmp(what, "drop")	    ? ACT_DROP
-					    : ACT_FORK;
+		: !strcmp(what, "fork")	    ? ACT_FORK
+					    : ACT_CHILD;
 	o.addr = a;
 	o.npages = n;
 	return send(t->chan, &o, sizeof(o), MSG_NOSIGNAL) == sizeof(o) ? 0 : -1;
