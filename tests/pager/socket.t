@@ -90,15 +90,18 @@ ask send 'b"x" * (1 << 20)' >"$tmp/answer"
 ok "a megabyte: an answer or the end of the connection" [ -e "$tmp/answer" ]
 ask send 'b"\0\xff\n"' >/dev/null
 ok "... and it still says how it is" serving
-coproc CROWD { exec python3 "$tmp/ask.py" "$control" crowd 8; }
-read -r -t 10 _ <&"${CROWD[0]}"
+mkfifo "$tmp/crowd"
+python3 "$tmp/ask.py" "$control" crowd 8 <"$tmp/crowd" >"$tmp/crowded" &
+crowd_pid=$!
+exec {crowd}>"$tmp/crowd"
+wait_for 10 [ -s "$tmp/crowded" ]
 start=${EPOCHREALTIME/./}
 ok "eight clients that say nothing: a fault is answered at once" gives "right 1" "do 12 touch 0x10000004000"
 took=$((${EPOCHREALTIME/./} - start))
 ok "... ($took us)" [ $took -lt 1000000 ]
 ok "... and somebody who asks is heard" serving
-eval "exec ${CROWD[1]}>&-"
-wait "$CROWD_PID"
+exec {crowd}>&-
+wait $crowd_pid
 ok "then everything" right 12 13
 ok "exit 0" exits 0
 ok "nothing on stderr" silent
