@@ -109,6 +109,27 @@ churn() {
 	pager_end
 }
 
+# The drain meets the pages while they are on their way: between the move and its event a placement
+# finds nothing at the old address, and must not conclude that nothing is owed.
+shuffle() {
+	local times=$1 i region empty=0
+	shift
+	target_of events
+	for ((i = 0; i < times; i++)); do
+		pager_start "$@"
+		criu_restore
+		for region in 0 1 2 3 0 1 2 3; do
+			ask shuffle $region 50
+			[[ $ANS == *pages=4096* ]] || die "$ANS"
+		done
+		empty=$((empty + $(grep -ac 'registered no more' "$D/work/lazy.log" || :)))
+		pager_end
+		want verify
+		target_end
+	done
+	note "old addresses found empty: $empty"
+}
+
 on_demand() {
 	[ "$PAGER" = ours ] || skip "stock lazy-pages always drains"
 	target_of events
@@ -153,6 +174,8 @@ run_case "exit" ends exit
 run_case "killed" ends kill
 run_case "random events beside the drain" churn
 run_case "random events beside a slow drain" churn --rate 20M
+run_case "pages on the move beside the drain" shuffle 16
+run_case "pages on the move beside a slower drain" shuffle 4 --rate 100M
 run_case "random events, on demand only" on_demand
 run_case "dump of a target of 5 GiB" prepare big victim_events -r 1 -m 4 -b 5
 both "discard of 3 GiB" big "dontneed 1 1024 786432" "rewrite 1 2048 1"

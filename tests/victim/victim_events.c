@@ -24,6 +24,7 @@
  *	wipeonfork R		children find zeros
  *	threads N		N new threads check all regions between them and end
  *	churn SEED N		N random ones of these, with checks, forks and moves there and back
+ *	shuffle R N		all of R away and back again N times, with hardly a look at it
  *	fork SLOT		a child, which obeys what "child SLOT COMMAND" says and inherits slots
  *	child SLOT COMMAND	any command, done and answered by that child (or its child)
  *	reap			wait for one child that ended
@@ -331,6 +332,21 @@ static void move_there_and_back(struct region *r, uint64_t first, uint64_t count
 	munmap(away - PAGE, (count + 2) * PAGE);
 }
 
+/* Moving present pages takes its time, in which a placement may be about to look for its VMA. */
+static void shuffle(struct region *r, uint64_t times)
+{
+	char *away = reserve(r->npages + 1);
+
+	for (uint64_t i = 0; i < times; i++) {
+		/* The drain follows what is read. */
+		check_page(r, mix64(i) % r->npages);
+		move_pages_to(r->at, away, r->npages, 0);
+		check_page(&(struct region){ away, r->npages, r->keys, 1, false },
+			   mix64(~i) % r->npages);
+		move_pages_to(away, r->at, r->npages, 0);
+	}
+}
+
 static uint64_t churn(uint64_t seed, uint64_t n)
 {
 	uint64_t bad = 0, x = seed << 32;
@@ -493,6 +509,8 @@ static bool do_region(const char *cmd, const char *args)
 		resize(r, r->npages + count);
 	} else if (!strcmp(cmd, "shrink") && n == 2 && count < r->npages) {
 		resize(r, r->npages - count);
+	} else if (!strcmp(cmd, "shuffle") && n == 2) {
+		shuffle(r, count);
 	} else if (!strcmp(cmd, "wipeonfork")) {
 		advise(r, 0, r->npages, MADV_WIPEONFORK);
 		r->wipe = true;
