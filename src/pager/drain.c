@@ -6,21 +6,23 @@
  * -------------------
  * There are two workers.  The second one works only while no target has faulted for a while, no
  * limit is set and there is more than one CPU: the first belongs to the targets and to faults.
- * They need not agree on anything but the cursor: a page that both place is found to stand.
+ * Each has a cursor of its own, the second one starts in the middle; a page that both place is found
+ * to stand.
  *
- * Sessions take turns, one batch each.  A batch is what is owed from the session's cursor on, at
- * most DRAIN_BYTES or DRAIN_PIECES, all of it in one window of one source:
+ * Sessions take turns, one batch each.  A batch is what is owed from the worker's cursor on, at
+ * most DRAIN_BYTES (more while the target is quiet) or DRAIN_PIECES, all of it in one window of one
+ * source:
  *
  *	1. look    in the gate: note the pieces, move the cursor on
  *	2. fetch   gate open: make their bytes present in the window's mapping; this may wait for a
  *	           device, and nobody waits for us
- *	3. place   each piece that is still owed, at the same place in the source, is copied
- *	           straight from the mapping in a shared hold of the gate
+ *	3. place   what of each piece is still owed, at the same place in the source, is copied
+ *	           straight from the mapping, a little in each shared hold of the gate
  *	4. verify  the source must still be what it was, before and after: a mapping of a file that
  *	           shrank reads as zeros in its last page
  *
- * The cursor follows the faults: each new fault moves it to the block of the page that was
- * touched.  When it comes to the end of what is owed it goes back to the start.
+ * The first cursor follows the faults: each new fault moves it to the block of the page that was
+ * touched.  A cursor that comes to the end of what is owed goes back to the start.
  *
  * The bound on CPU and the rate limit are sleeps between batches, with no gate held.
  */
@@ -34,16 +36,19 @@
 #include "pager/internal.h"
 #include "util/log.h"
 
-/*
- * What is placed in one hold of the gate while the target faults, and while it has not for a
- * while.  COPY in larger pieces costs less CPU (doc/decisions.md), but a fault waits for the hold.
- */
-#define DRAIN_BYTES (16u << 10)
-#define DRAIN_PIECES 16
-#define DRAIN_STORM_BYTES AROUND_BYTES	/* faults are many: what counts is to be done soon */
+/* A batch: what is looked up, fetched and verified in one go, while the target faults or not. */
+#define DRAIN_BYTES (128u << 10)
 #define DRAIN_QUIET_BYTES (256u << 10)
-#define DRAIN_QUIET_PIECES 64
+#define DRAIN_PIECES 64
+/*
+ * What is placed in one hold of the gate.  COPY in larger pieces costs less CPU (doc/decisions.md),
+ * but a fault waits for the hold.
+ */
+#define DRAIN_HOLD_BYTES (16u << 10)
+#define DRAIN_HOLD_STORM_BYTES AROUND_BYTES	/* faults are many: what counts is to be done soon */
 #define DRAIN_QUIET_US 20000
+/* Placed pieces that one batch can remember for --auto-dedup. */
+#define DRAIN_PUTS 128
 #define DRAIN_BACKOFF_US 200
 #define DRAIN_NOMEM_US 10000
 #define DRAIN_FAILED_US 100000
@@ -51,10 +56,11 @@
 #define DRAIN_UNKNOWN_US 2000000
 
 struct drain_batch {
-	struct extent_view piece[DRAIN_QUIET_PIECES];
+	struct extent_view piece[DRAIN_PIECES];
 	unsigned int n;
 	uint64_t from, to;	/* of the source, bytes */
-	struct extent_view put[DRAIN_QUIET_PIECES];	/* what was placed in the end */
+	uint64_t hold_bytes;	/* most that is placed in one hold */
+	struct extent_view put[DRAIN_PUTS];	/* what was placed in the end */
 	unsigned int nput;
 };
 
@@ -73,27 +79,52 @@ void pager_kick_drain(struct pager *p)
 	pthread_mutex_unlock(&p->drain_lock);
 }
 
+/* Where the second worker begins: half of what is owed lies before it. */
+struct drain_half {
+	uint64_t left;
+	uint64_t at;
+};
+
+static int drain_half_way(const struct extent_view *view, void *arg)
+{
+	struct drain_half *h = arg;
+
+	h->at = view->at.start.v;
+	if (range_len(view->at) > h->left) {
+		h->at += h->left & ~(DRAIN_QUIET_BYTES - 1ull);
+		return 1;
+	}
+	h->left -= range_len(view->at);
+	return 0;
+}
+
 /* Step 1. Gate entered. Return: whether there is anything. */
-static bool drain_look(struct session *s, struct drain_batch *b)
+static bool drain_look(struct session *s, struct drain_batch *b, unsigned int lane)
 {
 	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US;
-	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : s->around_bytes ? DRAIN_STORM_BYTES : DRAIN_BYTES;
-	uint64_t left = bytes;
-	unsigned int pieces = quiet ? DRAIN_QUIET_PIECES : DRAIN_PIECES;
+	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, left = bytes;
+	uint64_t *cursor = &s->cursor[lane];
 	unsigned int seq = s->hint_seq;
 	struct extent_view v;
 
 	b->n = b->nput = 0;
-	if (seq != s->hint_seen) {
+	b->hold_bytes = quiet ? bytes : s->around_bytes ? DRAIN_HOLD_STORM_BYTES : DRAIN_HOLD_BYTES;
+	if (!lane && seq != s->hint_seen) {
 		s->hint_seen = seq;
-		s->cursor = s->hint_addr & ~(DRAIN_BYTES - 1ull);
+		*cursor = s->hint_addr & ~(AROUND_BYTES - 1ull);
 	}
-	for (uint64_t at = s->cursor; b->n < pieces && left; at = v.at.end.v) {
+	if (lane && !*cursor) {
+		struct drain_half half = { .left = extent_pending(s->owed) / 2 };
+
+		extent_for_each(s->owed, drain_half_way, &half);
+		*cursor = half.at;
+	}
+	for (uint64_t at = *cursor; b->n < DRAIN_PIECES && left; at = v.at.end.v) {
 		if (!extent_next(s->owed, taddr(at), &v)) {
-			if (b->n || !s->cursor)
+			if (b->n || !*cursor)
 				break;
 			/* Round again from the start. */
-			s->cursor = 0;
+			*cursor = 0;
 			v.at.end = taddr(0);
 			continue;
 		}
@@ -113,35 +144,36 @@ static bool drain_look(struct session *s, struct drain_batch *b)
 		b->piece[b->n++] = v;
 		b->to = v.offset + range_len(v.at);
 		left -= range_len(v.at);
-		s->cursor = v.at.end.v;
+		*cursor = v.at.end.v;
 		if (v.at.end.v < extent_end)
 			break;
 	}
 	return b->n;
 }
 
-/* What a placement's outcome means for the batch. Return: go on with the next piece? */
+/* What a placement's outcome means for the batch. Return: go on, behind *@past? */
 static bool drain_outcome(struct pager *p, struct session *s, const struct extent_view *v,
-			  struct place_report r)
+			  struct place_report r, struct taddr *past)
 {
 	struct range done = range_make(v->at.start.v, v->at.start.v + r.done);
 	struct range next = range_make(done.end.v, done.end.v + p->page_size);
 
 	if (r.done)
 		session_placed(p, s, done, &s->n->copied_drain_bytes);
+	*past = r.why == PLACE_DONE ? done.end : next.end;
 	switch (r.why) {
 	case PLACE_DONE:
 		return true;
 	case PLACE_ALREADY:
 		session_placed(p, s, next, &s->n->copied_drain_bytes);
-		return false;
+		return true;
 	case PLACE_NOWHERE:
 		/* No VMA of ours and no event to tell of it: see doc/decisions.md. */
 		log_debug("session %u: %#llx is registered no more", s->slot,
 			  (unsigned long long)next.start.v);
 		if (session_forget(s, next))
 			session_kill(p, s, "out of memory");
-		return false;
+		return true;
 	case PLACE_EVENT:
 #ifdef MUTANT_eagain_fatal
 		session_kill(p, s, "EAGAIN");
@@ -168,59 +200,76 @@ static bool drain_outcome(struct pager *p, struct session *s, const struct exten
 	}
 }
 
+/*
+ * Place as much of a piece as one hold may, from *@at on. Gate entered.
+ * Return: go on?  *@at is behind what was done, at the piece's end when nothing is left.
+ */
+static bool drain_put(struct pager *p, struct session *s, struct drain_batch *b,
+		      const struct extent_view *want, const char *bytes, struct taddr *at,
+		      bool *unreadable)
+{
+	struct extent_view v;
+
+	/* Owed still, and by the same bytes?  Faults and events may have come between. */
+	if (!extent_next(s->owed, *at, &v) || v.at.start.v >= want->at.end.v ||
+	    v.source != want->source ||
+	    v.offset - want->offset != v.at.start.v - want->at.start.v || b->nput == DRAIN_PUTS) {
+		*at = want->at.end;
+		return true;
+	}
+	v.at = range_cut(v.at, want->at);
+	if (range_len(v.at) > b->hold_bytes)
+		v.at.end = taddr(v.at.start.v + b->hold_bytes);
+#ifdef MUTANT_no_gate
+	gate_leave(&s->gate);
+#else
+	gate_share(&s->gate);
+#endif
+	phase_reach("drain-place");
+	struct place_report r = place_copy(s->uffd, v.at.start, bytes + (v.offset - b->from),
+					   range_len(v.at), p->page_size);
+	phase_reach("drain-placed");
+#ifdef MUTANT_no_gate
+	gate_enter(&s->gate);
+	if (!s->owed)
+		return false;
+#else
+	gate_unshare(&s->gate);
+#endif
+	*unreadable = r.why == PLACE_LOST;
+	if (r.done) {
+		b->put[b->nput] = v;
+		b->put[b->nput++].at.end = taddr(v.at.start.v + r.done);
+	}
+	return drain_outcome(p, s, &v, r, at);
+}
+
 /* Step 3. Gate entered. @unreadable: the mapping gave out. Return: bytes placed. */
 static uint64_t drain_place(struct pager *p, struct session *s, struct drain_batch *b,
 			    const char *bytes, bool *unreadable)
 {
-	uint64_t before = s->n->pending_bytes;
 	struct range span = range_make(b->piece[0].at.start.v, b->piece[b->n - 1].at.end.v);
-	bool narrow = range_len(span) <= 2 * DRAIN_QUIET_BYTES;
+	bool narrow = range_len(span) <= 2 * DRAIN_QUIET_BYTES, go = true;
+	uint64_t placed = 0;
 
 	/* One look at the page table serves all pieces that lie near each other. */
 	if (s->owed && narrow)
 		session_skip_guards(p, s, span);
-	for (unsigned int i = 0; s->owed && !s->shm->reason[0] && i < b->n; i++) {
+	for (unsigned int i = 0; go && i < b->n; i++) {
 		const struct extent_view *want = &b->piece[i];
-		struct extent_view v;
+		struct taddr at = want->at.start;
 
-		if (!narrow)
+		if (s->owed && !narrow)
 			session_skip_guards(p, s, want->at);
-		/* Owed still, and by the same bytes?  Faults and events may have come between. */
-		if (!extent_next(s->owed, want->at.start, &v) || v.source != want->source)
-			continue;
-		v.at = range_cut(v.at, want->at);
-		if (!range_len(v.at) ||
-		    v.offset - want->offset != v.at.start.v - want->at.start.v)
-			continue;
-#ifdef MUTANT_no_gate
-		gate_leave(&s->gate);
-#else
-		gate_share(&s->gate);
-#endif
-		phase_reach("drain-place");
-		struct place_report r = place_copy(s->uffd, v.at.start,
-						   bytes + (v.offset - b->from), range_len(v.at),
-						   p->page_size);
-		phase_reach("drain-placed");
-#ifdef MUTANT_no_gate
-		gate_enter(&s->gate);
-		if (!s->owed)
-			return 0;
-#else
-		gate_unshare(&s->gate);
-#endif
-		*unreadable = r.why == PLACE_LOST;
-		if (r.done) {
-			b->put[b->nput] = v;
-			b->put[b->nput++].at.end = taddr(v.at.start.v + r.done);
+		while (go && at.v < want->at.end.v) {
+			go = s->owed && !s->shm->reason[0] &&
+			     drain_put(p, s, b, want, bytes, &at, unreadable);
+			gate_yield(&s->gate);
 		}
-		if (!drain_outcome(p, s, &v, r))
-			break;
-		gate_yield(&s->gate);
 	}
-	uint64_t after = s->n->pending_bytes;
-
-	return before > after ? before - after : 0;
+	for (unsigned int i = 0; i < b->nput; i++)
+		placed += range_len(b->put[i].at);
+	return placed;
 }
 
 /*
@@ -251,7 +300,7 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 	int ret;
 
 	gate_enter(&s->gate);
-	any = s->owed && !s->shm->reason[0] && drain_look(s, &b);
+	any = s->owed && !s->shm->reason[0] && drain_look(s, &b, lane);
 	gate_leave(&s->gate);
 	if (!any)
 		return 0;

@@ -90,7 +90,8 @@ static void fault_follow(struct pager *p, struct session *s, uint64_t now)
 /*
  * Is the target doing little else than faulting?  It is when the next fault follows hard upon the
  * answer to the last, again and again; then neighbours are brought along, more when it lasts.  Too
- * many too soon would keep a target that only catches up with a delay from ever catching up.  The time between faults itself says less: it holds the time that we took to answer.
+ * many too soon would keep a target that only catches up with a delay from ever catching up.  The
+ * time between faults itself says less: it holds the time that we took to answer.
  */
 static void fault_rate(struct session *s, uint64_t now)
 {

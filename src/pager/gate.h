@@ -127,8 +127,10 @@ static inline void gate_unlock(struct gate *g)
 /* gate_enter - begin a shared hold: after exclusive lockers that wait. */
 static inline void gate_enter(struct gate *g)
 {
-	for (uint64_t until = gate_clock_us() + gate_spin_us; g->wanted && gate_clock_us() < until;)
-		gate_relax();
+	if (g->wanted)
+		for (uint64_t until = gate_clock_us() + gate_spin_us;
+		     g->wanted && gate_clock_us() < until;)
+			gate_relax();
 	gate_mutex(g);
 	while (g->wanted)
 		pthread_cond_wait(&g->passed, &g->lock);

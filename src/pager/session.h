@@ -31,6 +31,7 @@
 #include "pager/gate.h"
 #include "pager/state.h"
 #include "place/place.h"
+#include "source/source.h"
 
 struct pager;
 
@@ -69,8 +70,8 @@ struct session {
 	unsigned int streak;		/* faults that followed hard upon an answer */
 	_Atomic uint32_t around_bytes;	/* faults come so fast that neighbours come along; 0: no */
 
-	/* Drain thread only. */
-	uint64_t cursor;
+	/* Drain workers, each its own; hint_seen the first one's. */
+	uint64_t cursor[SOURCE_LANES];
 	unsigned int hint_seen;
 	_Atomic uint64_t backoff_until_us;
 
