@@ -67,7 +67,7 @@ DEFS += $(if $(MUTANT),-DMUTANT_$(MUTANT))
 # Headers of packages are not ours to warn about.
 ALL_CPPFLAGS = $(patsubst -I%,-isystem %,$(PKG_CFLAGS)) $(DEFS) $(CPPFLAGS)
 ALL_CFLAGS = $(WARN) $(HARDEN) $(ALL_CPPFLAGS) $(CFLAGS) $(SANFLAGS)
-ALL_LDFLAGS = $(CFLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(SANLIBS)
+ALL_LDFLAGS = $(CFLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(SANLIBS)
 
 ROOMS := util kapi core image source place pager cli
 SRCS := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))

@@ -49,7 +49,8 @@ static const char *const privs_calls[] = {
 	"readlink", "readlinkat", "recvfrom", "recvmsg", "restart_syscall", "rseq",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sched_getaffinity",
 	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_setscheduler",
-	"sched_yield", "sendmsg", "sendto", "set_robust_list", "set_tid_address", "setpriority", "setsid", "shutdown",
+	"sched_yield", "sendmsg", "sendto", "set_robust_list", "set_tid_address",
+	"setpriority", "setsid", "shutdown",
 	"sigaltstack", "signalfd4", "socket", "statx", "tgkill", "uname", "unlink", "unlinkat",
 	"wait4", "waitid", "write", "writev",
 };

@@ -6,6 +6,7 @@
 . "$(dirname "$0")/../e2e/lib.sh"
 in_roots forky trixie
 
+# shellcheck disable=SC2120 # further options are for other tests
 begin() {
 	target_of events
 	pager_start --rate 2M "$@"
@@ -15,6 +16,7 @@ begin() {
 }
 
 # adopt ARG...: as a daemon, which must succeed.
+# shellcheck disable=SC2120 # as above
 adopt() {
 	timeout "$WAIT" "$UR" lazy-pages -D "$V/img" -W "$D/work" --adopt -d -o adopt.log -v4 \
 		--pidfile adopt.pid --rate 2M "$@" 8>&- 9>&- </dev/null ||
