@@ -313,7 +313,7 @@ static pid_t clone_as(pid_t vpid)
 }
 
 /* The first process of a namespace; the others need it. */
-static void make_namespace(void)
+static pid_t make_namespace(void)
 {
 	if (unshare(CLONE_NEWPID))
 		die("a pid namespace: %s", strerror(errno));
@@ -322,7 +322,7 @@ static void make_namespace(void)
 	if (pid < 0)
 		die("fork: %s", strerror(errno));
 	if (pid)
-		return;
+		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close_range(0, ~0u, 0);
 	for (;;)
@@ -573,9 +573,17 @@ int main(int argc, char **argv)
 	spec_load(&spec, argv[1 + ours]);
 	sock_path = argv[2 + ours];
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (!ours)
-		make_namespace();
+	pid_t first = ours ? 0 : make_namespace();
+
 	while (fgets(line, sizeof(line), stdin))
 		command(line);
+	/* Nobody is to be left when we are gone. */
+	for (unsigned int i = 0; i < spec.ntasks; i++)
+		if (tasks[i].pid > 0 && !tasks[i].reaped)
+			kill(tasks[i].pid, SIGKILL);
+	if (first)
+		kill(first, SIGKILL);
+	while (wait(NULL) > 0)
+		;
 	return 0;
 }
