@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* place: how bytes become a page of the target. */
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "kapi/uffd.h"
 #include "place/place.h"
@@ -26,6 +28,19 @@ static enum place_why place_reason(int error)
 	default:
 		return PLACE_FAILED;
 	}
+}
+
+/*
+ * Is an event on its way?  A COPY may pass the kernel's check for that and then wait for the mmap
+ * lock while mremap or munmap takes its destination away; it comes back with ENOENT, and the event
+ * that explains it is still unread.  An empty COPY asks again: EAGAIN then, EINVAL otherwise.  The
+ * answer holds, since nobody reads events while a placement is in the gate.
+ */
+static bool place_event_near(int uffd)
+{
+	uint64_t none;
+
+	return uffd_copy(uffd, 0, NULL, 0, &none) == -EAGAIN;
 }
 
 struct place_report place_copy(int uffd, struct taddr dst, const void *src, uint64_t len,
@@ -57,6 +72,8 @@ struct place_report place_copy(int uffd, struct taddr dst, const void *src, uint
 	r.why = r.done == len ? PLACE_DONE : place_reason(r.error);
 	if (r.why == PLACE_DONE)
 		r.error = 0;
+	if (r.why == PLACE_NOWHERE && place_event_near(uffd))
+		r.why = PLACE_EVENT;
 	return r;
 }
 
