@@ -50,7 +50,8 @@
 
 /* How often to look where the target runs: after so many faults and so much time. */
 #define FOLLOW_FAULTS 32
-#define FOLLOW_US 4000
+#define FOLLOW_US 2000
+#define FOLLOW_KEEP_US 50000	/* once it is known: looking costs as much as two faults */
 
 void pager_kick(int eventfd)
 {
@@ -73,7 +74,8 @@ static void fault_follow(struct pager *p, struct session *s, uint64_t now)
 	long nthreads = 0;
 	int cpu;
 
-	if (++p->follow_faults < FOLLOW_FAULTS || now - p->follow_us < FOLLOW_US)
+	if (++p->follow_faults < FOLLOW_FAULTS ||
+	    now - p->follow_us < (p->fault_cpu < 0 ? FOLLOW_US : FOLLOW_KEEP_US))
 		return;
 	p->follow_faults = 0;
 	p->follow_us = now;
