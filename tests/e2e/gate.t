@@ -71,7 +71,7 @@ parked() {
 run_case "dump of the target" prepare events victim_events -r 4 -m 16
 run_case "parked while pages are discarded" parked "dontneed 2 0 4096"
 run_case "parked while pages are discarded and a few rewritten" parked "dontneed 2 0 4096" \
-	"rewrite 2 200 100"
+	"rewrite 2 3000 100"
 run_case "parked while pages are discarded and rewritten" parked "discard_rewrite 2 0 4096"
 run_case "parked while pages are moved away (DONTUNMAP)" parked "dontunmap 2 0 4096"
 run_case "parked while pages are moved away" parked "move 2 0 4096"
