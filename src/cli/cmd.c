@@ -179,6 +179,51 @@ void cmd_version(void)
 	printf("uffd-relocate %s\n", UFFD_RELOCATE_VERSION);
 }
 
+struct start {
+	int (*set)(void *ctx, const struct cmd_option *option, bool neg, const char *arg);
+	void *ctx;
+	bool help;
+	bool version;
+};
+
+static int start_set(void *ctx, const struct cmd_option *option, bool neg, const char *arg)
+{
+	struct start *s = ctx;
+
+	switch (option->id) {
+	case CMD_ID_HELP:
+		s->help = true;
+		return 0;
+	case CMD_ID_VERSION:
+		s->version = true;
+		return 0;
+	default:
+		return s->set(s->ctx, option, neg, arg);
+	}
+}
+
+bool cmd_start(const struct cmd *cmd, int argc, char **argv,
+	       int (*set)(void *ctx, const struct cmd_option *option, bool neg, const char *arg),
+	       void *ctx, int *status)
+{
+	struct start s = { .set = set, .ctx = ctx };
+	int ret = cmd_parse(cmd->options, argc, argv, "", start_set, &s);
+
+	*status = CMD_USAGE;
+	if (ret < 0)
+		return false;
+	if (s.help || s.version) {
+		s.help ? cmd_help(cmd) : cmd_version();
+		*status = CMD_DONE;
+		return false;
+	}
+	if (ret < argc) {
+		log_err("'%s' is one argument too many", argv[ret]);
+		return false;
+	}
+	return true;
+}
+
 /* Digits and nothing else up to *@end. */
 static int parse_digits(const char *text, char **end, uint64_t *out)
 {

@@ -80,6 +80,15 @@ void cmd_help(const struct cmd *cmd);
 void cmd_version(void);
 
 /*
+ * cmd_start - parse the command line of a verb without operands; answer --help and --version.
+ * @set: as for cmd_parse(), called for the verb's own options only.
+ * Return: true when the verb is to run; else false, and *@status is what it exits with.
+ */
+bool cmd_start(const struct cmd *cmd, int argc, char **argv,
+	       int (*set)(void *ctx, const struct cmd_option *option, bool neg, const char *arg),
+	       void *ctx, int *status);
+
+/*
  * cmd_number - a decimal number of an option, from @min to @max.
  * Return: 0 and *@out; -EINVAL or -ERANGE, logged under the name @what.
  */

@@ -16,8 +16,6 @@
 struct check_opts {
 	const char *criu;	/* NULL: leave criu out */
 	bool json;
-	bool help;
-	bool version;
 };
 
 enum check_id {
@@ -63,12 +61,6 @@ static int check_set(void *ctx, const struct cmd_option *option, bool neg, const
 		break;
 	case CHECK_CRIU:
 		o->criu = neg ? NULL : arg;
-		break;
-	case CMD_ID_HELP:
-		o->help = true;
-		break;
-	case CMD_ID_VERSION:
-		o->version = true;
 		break;
 	}
 	return 0;
@@ -172,18 +164,10 @@ static int check_run(int argc, char **argv)
 	struct check_opts o = { .criu = "criu" };
 	const struct probe_item *lacks;
 	struct probe *p;
-	int status, ret = cmd_parse(check_options, argc, argv, "", check_set, &o);
+	int status;
 
-	if (ret < 0)
-		return CMD_USAGE;
-	if (o.help || o.version) {
-		o.help ? cmd_help(&cmd_check) : cmd_version();
-		return CMD_DONE;
-	}
-	if (ret < argc) {
-		log_err("'%s' is one argument too many", argv[ret]);
-		return CMD_USAGE;
-	}
+	if (!cmd_start(&cmd_check, argc, argv, check_set, &o, &status))
+		return status;
 	p = malloc(sizeof(*p));
 	if (!p) {
 		log_err("out of memory");

@@ -8,15 +8,12 @@
 #include "cli/cmd.h"
 #include "cli/client.h"
 #include "util/fd.h"
-#include "util/log.h"
 
 #define ANSWER_MS 5000
 
 struct status_opts {
 	const char *work_dir;
 	bool json;
-	bool help;
-	bool version;
 };
 
 enum status_id {
@@ -42,12 +39,6 @@ static int status_set(void *ctx, const struct cmd_option *option, bool neg, cons
 		break;
 	case STATUS_JSON:
 		o->json = true;
-		break;
-	case CMD_ID_HELP:
-		o->help = true;
-		break;
-	case CMD_ID_VERSION:
-		o->version = true;
 		break;
 	}
 	return 0;
@@ -151,18 +142,10 @@ static int status_run(int argc, char **argv)
 	struct status_opts o = { .work_dir = "." };
 	cleanup_free char *text = NULL;
 	json_object *answer = NULL;
-	int ret = cmd_parse(status_options, argc, argv, "", status_set, &o);
+	int status, ret;
 
-	if (ret < 0)
-		return CMD_USAGE;
-	if (o.help || o.version) {
-		o.help ? cmd_help(&cmd_status) : cmd_version();
-		return CMD_DONE;
-	}
-	if (ret < argc) {
-		log_err("'%s' is one argument too many", argv[ret]);
-		return CMD_USAGE;
-	}
+	if (!cmd_start(&cmd_status, argc, argv, status_set, &o, &status))
+		return status;
 	if (client_enter(o.work_dir))
 		return CMD_FAILED;
 	ret = client_ask(ANSWER_MS, &answer, &text);

@@ -30,8 +30,6 @@ struct wait_opts {
 	const char *work_dir;
 	uint64_t pid;		/* 0: all */
 	uint64_t timeout_ms;	/* 0: none */
-	bool help;
-	bool version;
 };
 
 enum wait_id {
@@ -69,12 +67,6 @@ static int wait_set(void *ctx, const struct cmd_option *option, bool neg, const 
 		ret = cmd_number(option->name, arg, 1, 365 * 86400, &o->timeout_ms);
 		o->timeout_ms *= 1000;
 		return ret;
-	case CMD_ID_HELP:
-		o->help = true;
-		return 0;
-	case CMD_ID_VERSION:
-		o->version = true;
-		return 0;
 	}
 	return 0;
 }
@@ -268,18 +260,10 @@ static int wait_loop(const struct wait_opts *o)
 static int wait_run(int argc, char **argv)
 {
 	struct wait_opts o = { .work_dir = "." };
-	int ret = cmd_parse(wait_options, argc, argv, "", wait_set, &o);
+	int status;
 
-	if (ret < 0)
-		return CMD_USAGE;
-	if (o.help || o.version) {
-		o.help ? cmd_help(&cmd_wait) : cmd_version();
-		return CMD_DONE;
-	}
-	if (ret < argc) {
-		log_err("'%s' is one argument too many", argv[ret]);
-		return CMD_USAGE;
-	}
+	if (!cmd_start(&cmd_wait, argc, argv, wait_set, &o, &status))
+		return status;
 	if (client_enter(o.work_dir))
 		return CMD_FAILED;
 	return wait_loop(&o);
