@@ -119,19 +119,27 @@ int proc_all(pid_t *out, int max)
 	return n;
 }
 
+/* Opens /proc/PID/@name for reading; returns the descriptor or -errno. */
+static int proc_open(pid_t pid, const char *name)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 /* The numbers after "@key:" in /proc/PID/status; the last one counts. */
 static long proc_status_last(pid_t pid, const char *key)
 {
-	char path[32];
 	char *text = NULL;
 	long v = -ESRCH;
-	cleanup_fd int fd = -1;
+	cleanup_fd int fd = proc_open(pid, "status");
 	int ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	ret = fd_slurp(fd, 1 << 16, &text, NULL);
 	if (ret)
 		return ret;
@@ -163,14 +171,12 @@ pid_t proc_ppid(pid_t pid)
 
 int proc_cpu_of(pid_t pid, long *nthreads)
 {
-	char path[32], text[1024];
-	cleanup_fd int fd = -1;
+	char text[1024];
+	cleanup_fd int fd = proc_open(pid, "stat");
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	n = fd_read_full(fd, text, sizeof(text) - 1);
 	if (n < 0)
 		return n;
