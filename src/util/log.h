@@ -13,9 +13,10 @@
 #ifndef UTIL_LOG_H
 #define UTIL_LOG_H
 
+/* One less than criu's -v: -v1 errors, -v2 warnings, -v3 info, -v4 debug, from -v5 on trace. */
 enum log_level {
 	LOG_ERR = 0,
-	LOG_WARN = 1,	/* the numbers are those of criu's -v: 1 errors and warnings */
+	LOG_WARN = 1,
 	LOG_INFO = 2,
 	LOG_DEBUG = 3,
 	LOG_TRACE = 4,
