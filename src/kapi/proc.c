@@ -169,6 +169,26 @@ pid_t proc_ppid(pid_t pid)
 	return proc_status_last(pid, "\nPPid:");
 }
 
+uint64_t proc_start_time(pid_t pid)
+{
+	char path[32], text[1024];
+	cleanup_fd int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : fd_read_full(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return 0;
+	text[n] = '\0';
+	/* The name in field 2 may hold anything; field 22 is the time. */
+	char *p = strrchr(text, ')');
+
+	for (int field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
 int proc_cpu_of(pid_t pid, long *nthreads)
 {
 	char text[1024];

@@ -54,6 +54,12 @@ int proc_pin(int cpu);
 /* proc_avoid - let the calling thread run on all CPUs but one, or (cpu < 0) on all. */
 int proc_avoid(int cpu);
 
+/*
+ * proc_start_time - when a process began, in clock ticks since boot; with the pid it names it.
+ * Return: the time, 0 when there is no such process.
+ */
+uint64_t proc_start_time(pid_t pid);
+
 /* proc_pagemap_open - Return: descriptor of /proc/PID/pagemap or -errno. */
 int proc_pagemap_open(pid_t pid);
 

@@ -235,6 +235,35 @@ static void keeper_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * In a new pager, before it touches anything: no other pager may be at work.  A take-over by hand
+ * that is cut short at the wrong moment can leave one that nobody waits for; it would read the same
+ * uffds into the same log.  Return: whether we are the one that is to go on.
+ */
+static bool keeper_claim(struct state *st)
+{
+	for (;;) {
+		int32_t other = st->running_pid;
+		cleanup_fd int pidfd = other && other != getpid() ? proc_pidfd_open(other) : -1;
+
+		/* The pid may be somebody else's by now. */
+		if (pidfd < 0 || proc_pidfd_exited(pidfd) ||
+		    proc_start_time(other) != st->running_start) {
+			if (!atomic_compare_exchange_strong(&st->running_pid, &other, getpid()))
+				continue;
+			st->running_start = proc_start_time(getpid());
+			return true;
+		}
+		/* The child of a keeper that is not the keeper any more is not to go on. */
+		if (getppid() != st->keeper_pid && proc_start_time(st->keeper_pid))
+			return false;
+		log_warn("pager %d is still at work; ending it", other);
+		proc_pidfd_kill(pidfd, SIGKILL);
+		while (!proc_pidfd_exited(pidfd))
+			keeper_doze(1000);
+	}
+}
+
 /* One keeper's life. Return: exit status, or PAGER_ORPHANED in a pager that must become one. */
 static int keeper_life(struct state *st, const struct pager_opts *opts, int state_fd)
 {
@@ -262,10 +291,15 @@ static int keeper_life(struct state *st, const struct pager_opts *opts, int stat
 			/* Who takes over ends the pager that it sees here, or is seen by it. */
 			if (st->handover && st->handover != (uint32_t)st->keeper_pid)
 				_exit(PAGER_STOOD_DOWN);
+			if (!keeper_claim(st))
+				_exit(PAGER_STOOD_DOWN);
 			int ret = pager_run(st, opts, st->keep_fd, state_fd);
 
-			if (ret == PAGER_ORPHANED)
+			if (ret == PAGER_ORPHANED) {
+				/* Alive, but no pager any more. */
+				st->running_pid = 0;
 				return ret;
+			}
 			_exit(ret);
 		}
 		if (pid < 0) {

@@ -122,6 +122,8 @@ struct state {
 	uint32_t version, size;
 	_Atomic int32_t keeper_pid;
 	_Atomic int32_t pager_pid;
+	_Atomic int32_t running_pid;	/* the pager that works on all this, see keeper_claim() */
+	_Atomic uint64_t running_start;
 	_Atomic uint32_t incarnation;	/* pagers started so far */
 	_Atomic uint32_t finish;	/* SIGTERM: drain all at full speed, then end */
 	_Atomic uint32_t handover;	/* --adopt by hand: pid of the one that takes over */
