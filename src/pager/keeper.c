@@ -133,7 +133,7 @@ static int keeper_wait(struct state *st, pid_t pager)
 /* Is somebody else taking over by hand? */
 static bool keeper_superseded(const struct state *st)
 {
-	return st->handover && st->handover != (uint32_t)getpid();
+	return (st->handover && st->handover != (uint32_t)getpid()) || st->keeper_pid != getpid();
 }
 
 /* Wait a little; SIGTERM still means what it means. */
@@ -163,6 +163,9 @@ static uint32_t keeper_await_handover(struct state *st)
 		while (st->handover == who && st->handed != who && pidfd >= 0 &&
 		       !proc_pidfd_exited(pidfd))
 			keeper_pause(st);
+		/* Somebody took over so quickly that the next one is at it already. */
+		if (st->keeper_pid != getpid())
+			return st->keeper_pid;
 		/* Given up, or it goes by another pid now that it is a daemon. */
 		if (st->handover != who)
 			continue;
@@ -171,11 +174,13 @@ static uint32_t keeper_await_handover(struct state *st)
 		    (!atomic_compare_exchange_strong(&st->handed, &handed, HANDED_TAKEN_BACK) &&
 		     handed != HANDED_TAKEN_BACK))
 			return who;
+		if (st->keeper_pid != getpid())
+			return st->keeper_pid;
 		log_warn("process %u died while taking over", who);
 		atomic_compare_exchange_strong(&st->handover, &who, 0);
 		return 0;
 	}
-	return 0;
+	return st->keeper_pid == getpid() ? 0 : (uint32_t)st->keeper_pid;
 }
 
 /*

@@ -93,5 +93,8 @@ run_case "dump of the target" prepare events victim_events -r 4 -m 16
 run_case "an adopter that fails after it has everything" fails_late
 run_case "adopted twice" twice
 run_case "an adopter that dies, and its pager" then_deaths
-run_case "an adopter killed while it takes over" killed
+# Fails about once in ten runs (doc/decisions.md, 18), so it is asked for by name: ADOPT_KILLED=1.
+if [ -n "${ADOPT_KILLED:-}" ]; then
+	run_case "an adopter killed while it takes over" killed
+fi
 all_done
