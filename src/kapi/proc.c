@@ -169,27 +169,12 @@ pid_t proc_ppid(pid_t pid)
 	return proc_status_last(pid, "\nPPid:");
 }
 
-uint64_t proc_start_time(pid_t pid)
-{
-	char path[32], text[1024];
-	cleanup_fd int fd = -1;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : fd_read_full(fd, text, sizeof(text) - 1);
-	if (n < 0)
-		return 0;
-	text[n] = '\0';
-	/* The name in field 2 may hold anything; field 22 is the time. */
-	char *p = strrchr(text, ')');
-
-	for (int field = 2; p && field < 22; field++)
-		p = strchr(p + 1, ' ');
-	return p ? strtoull(p, NULL, 10) : 0;
-}
-
-int proc_cpu_of(pid_t pid, long *nthreads)
+/*
+ * One field of /proc/PID/stat, counted from 1 as in proc(5) and at least 3: the name in field 2 may
+ * hold anything, so counting begins behind it.
+ * Return: its number and *@nthreads (field 20) where asked for, or -errno.
+ */
+static int64_t proc_stat_field(pid_t pid, int want, long *nthreads)
 {
 	char text[1024];
 	cleanup_fd int fd = proc_open(pid, "stat");
@@ -201,18 +186,26 @@ int proc_cpu_of(pid_t pid, long *nthreads)
 	if (n < 0)
 		return n;
 	text[n] = '\0';
-	/* The name in field 2 may hold anything; field 20 counts threads, 39 is the CPU. */
 	char *p = strrchr(text, ')');
-	long cpu = -ESRCH;
 
-	for (int field = 2; p && field <= 39; field++) {
-		if (field == 20)
-			*nthreads = strtol(p, NULL, 10);
-		if (field == 39)
-			cpu = strtol(p, NULL, 10);
+	for (int field = 2; p && field < want; field++) {
 		p = strchr(p + 1, ' ');
+		if (p && field + 1 == 20 && nthreads)
+			*nthreads = strtol(p, NULL, 10);
 	}
-	return cpu;
+	return p ? strtoll(p, NULL, 10) : -ESRCH;
+}
+
+uint64_t proc_start_time(pid_t pid)
+{
+	int64_t ticks = proc_stat_field(pid, 22, NULL);
+
+	return ticks < 0 ? 0 : ticks;
+}
+
+int proc_cpu_of(pid_t pid, long *nthreads)
+{
+	return proc_stat_field(pid, 39, nthreads);
 }
 
 static int proc_set_cpus(int cpu, bool only)
