@@ -35,7 +35,8 @@ still_owed() {
 finish() {
 	still_owed
 	want verify
-	kill -TERM "$KEEPER_PID"
+	# verify has brought everything in: the keeper may be gone already.
+	kill -TERM "$KEEPER_PID" 2>/dev/null || gone "$KEEPER_PID" || die "no keeper to be ended"
 	until_true "$WAIT" gone "$LPID" || die "the first lazy-pages does not end"
 	wait "$LPID" || [ "${1:-}" = any ] || die "the first lazy-pages ends with $?"
 	target_end
