@@ -126,7 +126,7 @@ END
 serve --no-drain
 restorer
 ok "2.7 GiB in one entry: handed over" cmds connect all magic close
-ok "... the total" sums total_bytes $(((700000 + 20000 + 65536) * 4096))
+ok "... the total" wait_for 10 sums total_bytes $(((700000 + 20000 + 65536) * 4096))
 page() { printf '%#x' $((0x30000001000 + $1 * 4096)); }
 for at in 0 1000 524000 525000 699000 699999; do
 	ok "... page $at" gives "right *" "do 9 touch $(page $at)"

@@ -91,7 +91,7 @@ again() {
 		echo $? >"$tmp/rc.new"
 		mv "$tmp/rc.new" "$tmp/rc"
 	) &
-	[ "$(timeout 10 head -c 1 "$tmp/ready" | wc -c)" = 1 ]
+	[ "$(timeout 30 head -c 1 "$tmp/ready" | wc -c)" = 1 ]
 	local listens=$?
 	keeper=$(cat "$tmp/keeper")
 	return $listens
@@ -99,7 +99,7 @@ again() {
 ended() { [ -e "$tmp/rc" ] && status=$(cat "$tmp/rc"); }
 # exits STATUS [SECONDS]: the pager ends in time, and so.
 exits() {
-	wait_for "${2:-10}" ended || { echo "# it goes on"; return 1; }
+	wait_for "${2:-30}" ended || { echo "# it goes on"; return 1; }
 	[ "$status" = "$1" ] || { echo "# exit status $status, not $1"; return 1; }
 }
 pager_pid() { state | grep -o '"pager_pid":[0-9]*' | cut -d: -f2; }
@@ -151,7 +151,7 @@ right() {
 	for vpid; do gives "right *" "do $vpid verify" || return 1; done
 }
 
-state() { timeout 10 "$bin" status --json -W "$work" 2>&1; }
+state() { timeout 30 "$bin" status --json -W "$work" 2>&1; }
 # sum KEY: over all sessions.
 sum() {
 	local n=0 v
@@ -173,5 +173,5 @@ logged() { grep -qE -- "$1" "$work/log"; }
 
 # hold NAME: FIFOs of a phase that is to be held; HOLD is what goes into UFFD_RELOCATE_FAULT.
 hold() { HOLD=$tmp/$1; rm -f "$HOLD.up" "$HOLD.down"; mkfifo "$HOLD.up" "$HOLD.down"; }
-held() { timeout 10 cat "$HOLD.up" >"$tmp/held" && [ -s "$tmp/held" ]; }
-release() { timeout 10 bash -c ': >"$0"' "$HOLD.down"; }
+held() { timeout 30 cat "$HOLD.up" >"$tmp/held" && [ -s "$tmp/held" ]; }
+release() { timeout 30 bash -c ': >"$0"' "$HOLD.down"; }

@@ -50,12 +50,15 @@ ok "... one line" line "went away before its tasks"
 
 begin
 cmds "task 13" "zombie 14" "task 12" magic
+# The socket listens until the first one is accepted.
+wait_for 10 logged "has connected"
 second=$("$restorer" "$tmp/spec" "$work/lazy-pages.socket" <<<connect)
 ok "a second client is refused" [ "$second" = "error Connection refused" ]
 cmd "raw 1 2 3 4"
 ok "... bytes after the magic are an error: exit 1" exits 1
 
 begin --no-drain
+wait_for 10 logged "has connected"
 second=$("$restorer" "$tmp/spec" "$work/lazy-pages.socket" <<<connect)
 ok "a second client beside a silent first one: refused" [ "$second" = "error Connection refused" ]
 ok "a silent client: status answers" eval 'state | grep -q "\"state\":\"restoring\""'

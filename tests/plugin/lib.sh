@@ -28,9 +28,9 @@ skip() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1 # SKIP $2"; }
 done_testing() { echo "1..$tap_n"; [ "$tap_bad" = 0 ]; }
 bail() { echo "Bail out! $*"; exit 1; }
 
-# wait_for COMMAND...: until it succeeds, at most 10 s.
+# wait_for COMMAND...: until it succeeds, at most 30 s.
 wait_for() {
-	local end=$((SECONDS + 10))
+	local end=$((SECONDS + 30))
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || return 1
 		sleep 0.02

@@ -195,7 +195,8 @@ int main(int argc, char **argv)
 							    .events = POLLIN };
 			}
 		}
-		if (fds[1].revents) {
+		/* What criu has sent before it went is heard first. */
+		if (fds[1].fd >= 0 && fds[1].revents && !fds[0].revents) {
 			fputs("criu-gone\n", out);
 			return 1;
 		}
