@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* uffd: userfaultfd, one function an ioctl. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kapi/uffd.h"
+#include "kapi/uffd_abi.h"
 
 int uffd_read(int fd, struct uffd_msg *msgs, unsigned int n)
 {
@@ -84,6 +87,19 @@ bool uffd_mm_changing(int fd, uint64_t probe, uint64_t page_size)
 	struct uffdio_writeprotect arg = { .range = { .start = probe, .len = page_size } };
 
 	return ioctl(fd, UFFDIO_WRITEPROTECT, &arg) && errno == EAGAIN;
+}
+
+int uffd_has_move(void)
+{
+	struct uffdio_api arg = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), ret;
+
+	if (fd < 0)
+		return -errno;
+	/* An unknown feature is refused. */
+	ret = !ioctl(fd, UFFDIO_API, &arg) && arg.features & UFFD_FEATURE_MOVE;
+	close(fd);
+	return ret;
 }
 
 bool uffd_is_uffd(int fd)

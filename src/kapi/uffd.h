@@ -64,6 +64,12 @@ bool uffd_mm_gone(int fd, uint64_t probe, uint64_t page_size);
  */
 bool uffd_mm_changing(int fd, uint64_t probe, uint64_t page_size);
 
+/*
+ * uffd_has_move - does the kernel know UFFDIO_MOVE?  Asked on a throw-away descriptor.
+ * Return: 1, 0, or -errno when that could not be had.
+ */
+int uffd_has_move(void);
+
 /* uffd_is_uffd - is this descriptor of ours a userfaultfd? */
 bool uffd_is_uffd(int fd);
 

@@ -264,6 +264,36 @@ static void fault_serve(struct pager *p, struct session *s, struct waiting_fault
 	}
 }
 
+static void fault_listen(struct pager *p, struct session *s, bool on)
+{
+	struct epoll_event ev = { .events = on ? EPOLLIN : 0, .data.ptr = s };
+
+	if (epoll_ctl(p->fault_epfd, EPOLL_CTL_MOD, s->uffd, &ev))
+		log_debug("session %u: epoll: %s", s->slot, strerror(errno));
+	s->parked = !on;
+}
+
+/*
+ * The gate, exclusively.  While it is lent to an agent, which may be frozen, the session is parked:
+ * not listened to, so that its readable uffd does not wake us again and again, until gate_missed
+ * has made the one who takes the gate back tell us.
+ */
+static bool fault_enter(struct pager *p, struct session *s)
+{
+	bool in = gate_lock_unless_lent(&s->gate);
+
+	if (!in) {
+		s->gate_missed = true;
+		/* It may have come back before that was seen. */
+		in = gate_try(&s->gate);
+	}
+	if (in)
+		s->gate_missed = false;
+	if (in == s->parked)
+		fault_listen(p, s, in);
+	return in;
+}
+
 /*
  * One read of one session and all that follows from it.  The exclusive hold turns into shared ones
  * with the first answer; only this thread reads, so no event can come in between.
@@ -278,7 +308,8 @@ static int fault_batch(struct pager *p, struct session *s)
 	int n, ret = 0;
 
 	phase_reach("before-read");
-	gate_lock(&s->gate);
+	if (!fault_enter(p, s))
+		return 0;
 	n = journal_read(p, s, &msgs, &seq);
 	for (int i = 0; i < n; i++) {
 		if (msgs[i].event == UFFD_EVENT_PAGEFAULT)
@@ -330,22 +361,19 @@ static bool fault_ended(struct pager *p, struct session *s)
 	bool empty;
 
 	s->ending = false;
-	gate_lock(&s->gate);
+	gate_peek(&s->gate);
 	empty = !extent_next(s->owed, taddr(0), &v) && !s->waiting;
-	gate_unlock(&s->gate);
-	if (uffd_mm_gone(s->uffd, v.at.start.v, p->page_size)) {
-		session_end(p, s, s->shm->reason[0] ? SESSION_KILLED : SESSION_GONE);
-		return true;
-	}
+	gate_leave(&s->gate);
+	if (uffd_mm_gone(s->uffd, v.at.start.v, p->page_size))
+		return session_end(p, s, s->shm->reason[0] ? SESSION_KILLED : SESSION_GONE);
+
 	/*
 	 * A fork may have happened before what emptied the extents, and its event stand behind: the
 	 * child is owed something then, and closing the uffd would end it for the child, too.
 	 */
 	if (empty && p->st->restored && !s->shm->reason[0] &&
-	    !uffd_mm_changing(s->uffd, v.at.start.v, p->page_size)) {
-		session_end(p, s, SESSION_DONE);
-		return true;
-	}
+	    !uffd_mm_changing(s->uffd, v.at.start.v, p->page_size))
+		return session_end(p, s, SESSION_DONE);
 	return false;
 }
 
@@ -379,7 +407,7 @@ static bool fault_deferred(struct pager *p)
 
 	pthread_mutex_lock(&p->sessions_lock);
 	TAILQ_FOREACH(s, &p->sessions, link)
-		any |= s->ndeferred > 0;
+		any |= s->ndeferred > 0 && !s->parked;
 	pthread_mutex_unlock(&p->sessions_lock);
 	return any;
 }
@@ -392,7 +420,7 @@ static void fault_retry(struct pager *p)
 	s = TAILQ_FIRST(&p->sessions);
 	pthread_mutex_unlock(&p->sessions_lock);
 	for (; s; s = next) {
-		if (s->ndeferred)
+		if (s->parked ? !s->gate_missed : s->ndeferred)
 			fault_batch(p, s);
 		pthread_mutex_lock(&p->sessions_lock);
 		next = TAILQ_NEXT(s, link);
@@ -435,7 +463,7 @@ void *fault_thread(void *arg)
 				s->ending = true; /* EPOLLERR alone */
 			look |= s->ending;
 		}
-		if (deferred)
+		if (deferred || look)
 			fault_retry(p);
 		deferred = fault_deferred(p);
 		uint64_t now = pager_now_us();

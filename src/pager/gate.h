@@ -7,9 +7,9 @@
  * Reading a REMOVE event lets the target go on at once.  Were a COPY that was decided before to
  * land after it, discarded bytes would come back.  So there are two kinds of hold:
  *
- *	exclusive	gate_lock .. gate_unlock: the fault thread reads a uffd and applies what it
- *			read in one such hold; others that place a page on a fault's behalf, too
- *	shared		the drain's: look a page's state up, copy, book it.  Several at once
+ *	exclusive	gate_lock_unless_lent .. gate_unlock: the fault thread reads a uffd and
+ *			applies what it read in one such hold
+ *	shared		everyone else's: look a page's state up, copy, book it.  Several at once
  *
  * The extents are guarded by the mutex alone.  A shared hold therefore has three parts:
  *
@@ -20,6 +20,12 @@
  * Bytes are fetched outside of any hold, so a hold lasts one short ioctl.  An exclusive locker
  * announces itself, and no new shared hold begins before it has been in: otherwise the drain,
  * which takes one after the other, would keep faults waiting.
+ *
+ * An agent's order to move pages is carried out by another process, in the target's cgroup, which
+ * may be throttled or frozen.  The shared hold that it stands under is *lent*: from before the order
+ * is sent until its answer has come or the agent is dead.  Nobody waits for a gate that is lent: the
+ * one who wants it exclusively is refused (gate_lock_unless_lent) and comes back when told; shared
+ * holds go on beside it.
  *
  * Holds last microseconds and the holder runs on another CPU, while going to sleep may halt this
  * one, and being woken then costs more than the hold.  So both kinds spin for up to GATE_SPIN_US
@@ -43,7 +49,8 @@ struct gate {
 	pthread_cond_t passed;	/* an exclusive locker has got in */
 	pthread_cond_t idle;	/* no shared hold is left */
 	atomic_uint wanted;	/* exclusive lockers that wait */
-	unsigned int sharers;	/* under the lock */
+	unsigned int sharers;	/* under the lock; lent ones are among them */
+	atomic_uint lent;	/* written under the lock */
 };
 
 static inline void gate_init(struct gate *g)
@@ -53,6 +60,7 @@ static inline void gate_init(struct gate *g)
 	pthread_cond_init(&g->idle, NULL);
 	g->wanted = 0;
 	g->sharers = 0;
+	g->lent = 0;
 }
 
 static inline uint64_t gate_clock_us(void)
@@ -98,25 +106,40 @@ static inline bool gate_try(struct gate *g)
 	return false;
 }
 
-/* gate_lock - exclusive. */
-static inline void gate_lock(struct gate *g)
+/*
+ * gate_lock_unless_lent - exclusive.  A lent hold is given as long to end as is spun for any other.
+ * Return: false: it is lent, nothing is held.
+ */
+static inline bool gate_lock_unless_lent(struct gate *g)
 {
 	bool in = gate_try(g);
 
 	if (in)
-		return;
+		return true;
 	g->wanted++;
 	for (uint64_t until = gate_clock_us() + gate_spin_us; !in && gate_clock_us() < until;)
 		for (int i = 0; i < 32 && !in; i++) {
 			gate_relax();
 			in = gate_try(g);
 		}
-	if (!in)
+	if (!in) {
 		pthread_mutex_lock(&g->lock);
-	while (!in && g->sharers)
-		pthread_cond_wait(&g->idle, &g->lock);
+		/* No hold begins meanwhile, so one that is lent is not lent anew. */
+		while (g->sharers > g->lent)
+			pthread_cond_wait(&g->idle, &g->lock);
+		in = !g->sharers;
+	}
 	g->wanted--;
 	pthread_cond_broadcast(&g->passed);
+	if (!in)
+		pthread_mutex_unlock(&g->lock);
+	return in;
+}
+
+/* gate_peek .. gate_leave - the mutex alone: look at the extents, nothing is placed. */
+static inline void gate_peek(struct gate *g)
+{
+	gate_mutex(g);
 }
 
 static inline void gate_unlock(struct gate *g)
@@ -150,7 +173,24 @@ static inline void gate_share(struct gate *g)
 static inline void gate_unshare(struct gate *g)
 {
 	gate_mutex(g);
-	if (!--g->sharers)
+	if (--g->sharers <= g->lent)
+		pthread_cond_broadcast(&g->idle);
+}
+
+/*
+ * gate_lend - begin a hold on behalf of somebody outside. Gate entered, before and afterwards.
+ * gate_take_back - it is over. Under gate_peek().
+ */
+static inline void gate_lend(struct gate *g)
+{
+	g->sharers++;
+	g->lent++;
+}
+
+static inline void gate_take_back(struct gate *g)
+{
+	g->lent--;
+	if (--g->sharers <= g->lent)
 		pthread_cond_broadcast(&g->idle);
 }
 

@@ -186,13 +186,13 @@ int journal_checkpoint(struct pager *p)
 			session_put(s);
 			continue;
 		}
-		gate_lock(&s->gate);
+		gate_peek(&s->gate);
 		struct ckpt_head head = { s->slot, s->nwipes, extent_count(s->owed) };
 
 		ckpt_put(w, &head, sizeof(head));
 		ckpt_put(w, s->wipe, s->nwipes * sizeof(s->wipe[0]));
 		extent_for_each(s->owed, ckpt_extent, w);
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
 		session_put(s);
 	}
 	free(list);

@@ -243,9 +243,9 @@ void session_register(struct pager *p, struct session *s)
 		struct extent_view v;
 		bool owed;
 
-		gate_lock(&s->gate);
+		gate_peek(&s->gate);
 		owed = s->owed && extent_next(s->owed, at.start, &v) && v.at.start.v < at.end.v;
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
 		if (!owed)
 			continue;
 		int ret = uffd_register_missing(s->uffd, at.start.v, range_len(at));
@@ -376,14 +376,17 @@ bool session_source_error(struct pager *p, struct session *s, uint32_t source, i
 	return false;
 }
 
-void session_end(struct pager *p, struct session *s, enum session_state how)
+bool session_end(struct pager *p, struct session *s, enum session_state how)
 {
 	static const char *const words[] = { [SESSION_DONE] = "all in place",
 					     [SESSION_GONE] = "its address space is gone",
 					     [SESSION_KILLED] = "killed" };
 
 	phase_reach("session-end");
-	gate_lock(&s->gate);
+	if (!gate_lock_unless_lent(&s->gate)) {
+		s->ending = true;
+		return false;
+	}
 	extent_tree_free(s->owed);
 	s->owed = NULL;
 	if (how != SESSION_DONE) {
@@ -416,4 +419,5 @@ void session_end(struct pager *p, struct session *s, enum session_state how)
 	pthread_mutex_unlock(&p->sessions_lock);
 	session_put(s);
 	pager_kick(p->control_kick);
+	return true;
 }

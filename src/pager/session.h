@@ -66,6 +66,7 @@ struct session {
 	/* Fault thread only. */
 	struct waiting_fault deferred[SESSION_DEFER_MAX];
 	unsigned int ndeferred;
+	bool parked;			/* not listened to: its gate is lent */
 	uint64_t answered_us;
 	unsigned int streak;		/* faults that followed hard upon an answer */
 	_Atomic uint32_t around_bytes;	/* faults come so fast that neighbours come along; 0: no */
@@ -81,6 +82,9 @@ struct session {
 	_Atomic uint64_t hint_addr;
 	_Atomic uint64_t hint_us;	/* when */
 	atomic_uint hint_seq;
+
+	/* Set by the fault thread that found the gate lent; who takes it back clears it and kicks. */
+	atomic_bool gate_missed;
 
 	atomic_bool ending;		/* fault thread should look whether it is over */
 	atomic_bool no_dedup;		/* forked: bytes are wanted more than once */
@@ -195,7 +199,10 @@ void session_kill(struct pager *p, struct session *s, const char *why);
  */
 bool session_source_error(struct pager *p, struct session *s, uint32_t source, int error);
 
-/* session_end - close the uffd and mark the slot. Fault thread only. */
-void session_end(struct pager *p, struct session *s, enum session_state how);
+/*
+ * session_end - close the uffd and mark the slot. Fault thread only.
+ * Return: false: its gate is lent, try again later.
+ */
+bool session_end(struct pager *p, struct session *s, enum session_state how);
 
 #endif

@@ -70,6 +70,7 @@ int state_slot_take(struct state *st)
 		memset(slot, 0, sizeof(*slot));
 		slot->uffd = -1;
 		slot->pidfd = -1;
+		slot->agent.chan_fd = -1;
 		if (st->nslots <= i)
 			st->nslots = i + 1;
 		return i;

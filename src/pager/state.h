@@ -41,9 +41,10 @@
 #include <sys/types.h>
 
 #include "core/hist.h"
+#include "inject/inject.h"
 
 #define STATE_MAGIC 0x7566667253744174ull
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 #define STATE_MEMFD_NAME "uffd-relocate-state"
 
 #define STATE_SESSIONS 32768u	/* slots; sparse memory, only those in use cost anything */
@@ -77,6 +78,8 @@ struct session_counters {
 	_Atomic uint64_t copied_fault_bytes;
 	_Atomic uint64_t copied_around_bytes;
 	_Atomic uint64_t copied_drain_bytes;
+	_Atomic uint64_t moved_huge_bytes;	/* by the agent, whole huge pages */
+	_Atomic uint64_t moved_base_bytes;	/* by the agent, page by page */
 	_Atomic uint64_t zero_bytes;
 	_Atomic uint64_t discarded_bytes;	/* taken back by REMOVE, UNMAP or a lost VMA */
 	_Atomic uint64_t faults;
@@ -84,6 +87,22 @@ struct session_counters {
 	_Atomic uint64_t any_waiter_us;		/* time during which at least one fault waited */
 	_Atomic uint64_t summed_wait_us;
 	struct hist latency;
+};
+
+/* Where an address space stands with its agent, see agent.h. */
+enum agent_life {
+	AGENT_NONE = 0,		/* there is none: never was, or it has been cured */
+	AGENT_PLACING,		/* the hand is at it */
+	AGENT_THERE,		/* the record is good and the channel open */
+	AGENT_OVER,		/* it has quit or died; the target is to be cured of it */
+	AGENT_CURING,		/* the hand is at that */
+};
+
+struct agent_slot {
+	_Atomic uint32_t life;		/* enum agent_life, written last */
+	int32_t chan_fd;		/* our end of its channel, -1 once it is over */
+	struct inject_record rec;
+	char why[120];			/* why there is none, or none any more */
 };
 
 struct session_slot {
@@ -96,6 +115,7 @@ struct session_slot {
 	_Atomic int32_t pid;		/* as we see it, 0 while unknown */
 	_Atomic int32_t pidfd;		/* -1 while unknown */
 	char reason[104];		/* SESSION_KILLED: why */
+	struct agent_slot agent;
 	struct session_counters n;
 };
 

@@ -176,12 +176,12 @@ static pid_t target_prove(struct pager *p, struct session *s, struct candidate *
 
 	if (p->page_size > sizeof(page))
 		return 0;
-	gate_lock(&s->gate);
+	gate_enter(&s->gate);
 	if (!s->owed || !target_choose(p, s, c, n, &v))
 		goto out;
 	if (source_fetch(p->sources[v.source], v.offset, page, p->page_size, true)) {
 		/* Cold: read it with the gate open, the next try will find it. */
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
 		if (source_fetch(p->sources[v.source], v.offset, page, p->page_size, false))
 			log_debug("session %u: the page for the proof cannot be read", s->slot);
 		return 0;
@@ -189,8 +189,10 @@ static pid_t target_prove(struct pager *p, struct session *s, struct candidate *
 	/* A file that was cut and grew again reads as zeros; whoever serves it says so. */
 	if (source_verify(p->sources[v.source]))
 		goto out;
+	gate_share(&s->gate);
 	struct place_report r = place_copy(s->uffd, v.at.start, page, p->page_size, p->page_size);
 
+	gate_unshare(&s->gate);
 	if (r.why == PLACE_ALREADY) {
 		session_placed(p, s, range_make(v.at.start.v, v.at.start.v + p->page_size),
 			       &s->n->copied_drain_bytes);
@@ -208,7 +210,7 @@ static pid_t target_prove(struct pager *p, struct session *s, struct candidate *
 		hits++;
 	}
 out:
-	gate_unlock(&s->gate);
+	gate_leave(&s->gate);
 	/* Threads of one process share its pagemap, but only leaders are candidates. */
 	return hits == 1 || found < 0 ? found : 0;
 }

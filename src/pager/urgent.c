@@ -85,9 +85,9 @@ static void urgent_serve(struct pager *p, struct session *s, struct waiting_faul
 	for (bool placed = false; !placed && !p->stop;) {
 		struct extent_view before, now;
 
-		gate_lock(&s->gate);
+		gate_enter(&s->gate);
 		owed = urgent_lookup(s, f.addr, &before);
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
 		if (!owed || s->shm->reason[0])
 			break;
 		int ret = source_fetch(p->sources[before.source], before.offset, buf, p->page_size,
@@ -102,7 +102,7 @@ static void urgent_serve(struct pager *p, struct session *s, struct waiting_faul
 			continue;
 		}
 		s->failing_since_us = 0;
-		gate_lock(&s->gate);
+		gate_enter(&s->gate);
 		if (urgent_lookup(s, f.addr, &now) && now.source == before.source &&
 		    now.offset == before.offset) {
 			enum place_why why = fault_place_page(p, s, now, buf);
@@ -110,17 +110,17 @@ static void urgent_serve(struct pager *p, struct session *s, struct waiting_faul
 			/* An event is in the way: the fault thread reads it as soon as it may. */
 			placed = why != PLACE_EVENT && why != PLACE_NOMEM;
 		}
-		gate_unlock(&s->gate);
+		gate_leave(&s->gate);
 		if (!placed)
 			nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
 	}
-	gate_lock(&s->gate);
+	gate_enter(&s->gate);
 	/* Not owed any more: raised again, the fault thread answers it with what is right now. */
 	if (s->owed)
 		place_wake(s->uffd, page);
 	session_wait_end(s, f.since_us, pager_now_us());
 	s->ending = true;
-	gate_unlock(&s->gate);
+	gate_leave(&s->gate);
 	pager_kick(p->fault_kick);
 }
 
