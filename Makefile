@@ -9,7 +9,7 @@
 ##   make deps           install with apt-get what building and testing need (demo and check do)
 ##   make fuzz           fuzz the image parsers for SECONDS_MAX seconds (600)
 ##   make bench          figures beside stock criu lazy-pages; BENCH="--quick drain-1g" arguments
-##   make install        program, plugin, man pages, sample settings
+##   make install        program, plugin, man pages, sample settings, completion for bash
 ##   make uninstall      remove these
 ##   make clean          remove what was built
 ##   make help           this text
@@ -17,8 +17,8 @@
 ##   O=DIR               where to build (build; build-san, build-tsan, build-mutant-NAME)
 ##   V=1                 show commands
 ##   CC= CFLAGS= CPPFLAGS= LDFLAGS=     as usual, added to what is needed
-##   PREFIX= DESTDIR= LIBDIR= PLUGINDIR= BINDIR= MANDIR=    as usual; the plugin looks for the
-##                       pager in BINDIR
+##   PREFIX= DESTDIR= LIBDIR= PLUGINDIR= BINDIR= MANDIR= COMPLETIONDIR=    as usual; the plugin
+##                       looks for the pager in BINDIR
 ##   MUTANT=NAME         build one of the faults that tests must find: no_fork no_remap no_remove
 ##                       no_unmap eagain_fatal no_gate
 
@@ -36,6 +36,7 @@ PLUGINDIR ?= $(LIBDIR)/uffd-relocate
 BINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/uffd-relocate
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL ?= install
 PKG_CONFIG ?= pkg-config
 PROTOC_C ?= protoc-c
@@ -69,7 +70,7 @@ ALL_CPPFLAGS = $(patsubst -I%,-isystem %,$(PKG_CFLAGS)) $(DEFS) $(CPPFLAGS)
 ALL_CFLAGS = $(WARN) $(HARDEN) $(ALL_CPPFLAGS) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS = $(CFLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(SANLIBS)
 
-ROOMS := util kapi core image source place pager cli
+ROOMS := util kapi core image source place move pager cli
 SRCS := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
 PROTOS := $(wildcard proto/*.proto)
 PB_SRCS := $(PROTOS:proto/%.proto=$(O)/proto/%.pb-c.c)
@@ -79,13 +80,14 @@ LIB := $(O)/libuffd-relocate.a
 LIB_OBJS := $(filter-out $(O)/src/cli/main.o,$(OBJS))
 BIN := $(O)/uffd-relocate
 PLUGIN := $(O)/uffd-relocate-plugin.so
+COMPLETION := $(O)/completion.bash
 PLUGIN_SRCS := $(wildcard criu-plugin/*.c)
 MAN8 := $(wildcard man/*.8)
 MAN7 := $(wildcard man/*.7)
 MAN5 := $(wildcard man/*.5)
 
 .DEFAULT_GOAL := all
-all: $(BIN) $(PLUGIN) tests-build
+all: $(BIN) $(PLUGIN) $(COMPLETION) tests-build
 
 include $(wildcard tests/tests.mk)
 
@@ -130,6 +132,11 @@ $(LIB): $(LIB_OBJS)
 $(BIN): $(O)/src/cli/main.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
+
+# The program knows its verbs and options best.
+$(COMPLETION): $(BIN)
+	$(call say,GEN,$@)
+	$(Q)$(BIN) --completion >$@
 
 # The plugin lives in criu: no sanitizer.  It alone knows where the pager gets installed.
 PLUGIN_CFLAGS = -std=gnu11 $(WARN) -fPIC $(DEFS) $(CPPFLAGS) $(CFLAGS) \
@@ -197,13 +204,15 @@ bench:
 
 to = $(DESTDIR)$(1)
 INSTALLED = $(BINDIR)/uffd-relocate $(PLUGINDIR)/uffd-relocate-plugin.so $(DOCDIR)/plugin.conf \
+	$(COMPLETIONDIR)/uffd-relocate \
 	$(MAN8:man/%=$(MANDIR)/man8/%) $(MAN7:man/%=$(MANDIR)/man7/%) $(MAN5:man/%=$(MANDIR)/man5/%)
 
-install: $(BIN) $(PLUGIN)
+install: $(BIN) $(PLUGIN) $(COMPLETION)
 	$(Q)$(INSTALL) -d $(foreach d,$(sort $(dir $(INSTALLED))),'$(call to,$(d))')
 	$(Q)$(INSTALL) -m 755 $(BIN) '$(call to,$(BINDIR)/uffd-relocate)'
 	$(Q)$(INSTALL) -m 755 $(PLUGIN) '$(call to,$(PLUGINDIR)/uffd-relocate-plugin.so)'
 	$(Q)$(INSTALL) -m 644 criu-plugin/plugin.conf '$(call to,$(DOCDIR)/plugin.conf)'
+	$(Q)$(INSTALL) -m 644 $(COMPLETION) '$(call to,$(COMPLETIONDIR)/uffd-relocate)'
 	$(if $(MAN8),$(Q)$(INSTALL) -m 644 $(MAN8) '$(call to,$(MANDIR)/man8)')
 	$(if $(MAN7),$(Q)$(INSTALL) -m 644 $(MAN7) '$(call to,$(MANDIR)/man7)')
 	$(if $(MAN5),$(Q)$(INSTALL) -m 644 $(MAN5) '$(call to,$(MANDIR)/man5)')

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,23 +203,35 @@ static int start_set(void *ctx, const struct cmd_option *option, bool neg, const
 	}
 }
 
-bool cmd_start(const struct cmd *cmd, int argc, char **argv,
-	       int (*set)(void *ctx, const struct cmd_option *option, bool neg, const char *arg),
-	       void *ctx, int *status)
+bool cmd_start_operands(const struct cmd *cmd, int argc, char **argv,
+			int (*set)(void *ctx, const struct cmd_option *option, bool neg,
+				   const char *arg),
+			void *ctx, int *status, int *first)
 {
 	struct start s = { .set = set, .ctx = ctx };
-	int ret = cmd_parse(cmd->options, argc, argv, "", start_set, &s);
 
+	*first = cmd_parse(cmd->options, argc, argv, "", start_set, &s);
 	*status = CMD_USAGE;
-	if (ret < 0)
+	if (*first < 0)
 		return false;
 	if (s.help || s.version) {
 		s.help ? cmd_help(cmd) : cmd_version();
 		*status = CMD_DONE;
 		return false;
 	}
-	if (ret < argc) {
-		log_err("'%s' is one argument too many", argv[ret]);
+	return true;
+}
+
+bool cmd_start(const struct cmd *cmd, int argc, char **argv,
+	       int (*set)(void *ctx, const struct cmd_option *option, bool neg, const char *arg),
+	       void *ctx, int *status)
+{
+	int first;
+
+	if (!cmd_start_operands(cmd, argc, argv, set, ctx, status, &first))
+		return false;
+	if (first < argc) {
+		log_err("'%s' is one argument too many", argv[first]);
 		return false;
 	}
 	return true;
@@ -282,4 +295,26 @@ int cmd_bytes(const char *what, const char *text, uint64_t *out)
 	}
 	*out = v << shift;
 	return 0;
+}
+
+void cmd_print_json(struct json_object *o)
+{
+	const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+
+	puts(json_object_to_json_string_ext(o, flags));
+	json_object_put(o);
+}
+
+const char *cmd_human(uint64_t bytes, char (*buf)[16])
+{
+	static const char unit[] = "BKMGTPE";
+	unsigned int u = 0;
+	double v = (double)bytes;
+
+	while (v >= 1000 && u + 2 < sizeof(unit)) {
+		v /= 1024;
+		u++;
+	}
+	snprintf(*buf, sizeof(*buf), u && v < 10 ? "%.1f%c" : "%.0f%c", v, unit[u]);
+	return *buf;
 }

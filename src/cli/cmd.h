@@ -61,6 +61,8 @@ extern const struct cmd cmd_lazy_pages;
 extern const struct cmd cmd_status;
 extern const struct cmd cmd_wait;
 extern const struct cmd cmd_check;
+extern const struct cmd cmd_maps;
+extern const struct cmd cmd_bench;
 
 /*
  * cmd_parse - walk the options of an argument vector.
@@ -88,6 +90,12 @@ bool cmd_start(const struct cmd *cmd, int argc, char **argv,
 	       int (*set)(void *ctx, const struct cmd_option *option, bool neg, const char *arg),
 	       void *ctx, int *status);
 
+/* cmd_start_operands - the same for a verb with operands; argv[*@first] is the first of them. */
+bool cmd_start_operands(const struct cmd *cmd, int argc, char **argv,
+			int (*set)(void *ctx, const struct cmd_option *option, bool neg,
+				   const char *arg),
+			void *ctx, int *status, int *first);
+
 /*
  * cmd_number - a decimal number of an option, from @min to @max.
  * Return: 0 and *@out; -EINVAL or -ERANGE, logged under the name @what.
@@ -99,5 +107,12 @@ int cmd_number(const char *what, const char *text, uint64_t min, uint64_t max, u
  * Return: as cmd_number().
  */
 int cmd_bytes(const char *what, const char *text, uint64_t *out);
+
+struct json_object;
+/* cmd_print_json - write @o to stdout as one line, and drop it. */
+void cmd_print_json(struct json_object *o);
+
+/* cmd_human - a number of bytes in four characters or five, "1.5G". Return: @buf. */
+const char *cmd_human(uint64_t bytes, char (*buf)[16]);
 
 #endif

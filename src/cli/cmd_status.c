@@ -44,21 +44,6 @@ static int status_set(void *ctx, const struct cmd_option *option, bool neg, cons
 	return 0;
 }
 
-/* "1.5G" in four characters or five. */
-static const char *human(uint64_t bytes, char (*buf)[16])
-{
-	static const char unit[] = "BKMGTPE";
-	unsigned int u = 0;
-	double v = (double)bytes;
-
-	while (v >= 1000 && u + 2 < sizeof(unit)) {
-		v /= 1024;
-		u++;
-	}
-	snprintf(*buf, sizeof(*buf), u && v < 10 ? "%.1f%c" : "%.0f%c", v, unit[u]);
-	return *buf;
-}
-
 /* Bucket n counts waits below 2^n us: the text is the upper edge that holds for @permille of all. */
 static const char *quantile(json_object *session, unsigned int permille, char (*buf)[16])
 {
@@ -106,13 +91,13 @@ static void print_session(json_object *s)
 	printf("%7" PRIu64 " %7" PRIu64 " %-6s %5s %6s %6s %6s %6s %6s %6s %6s %8" PRIu64
 	       " %8s %8s %8.1f%s%s\n",
 	       client_u64(s, "pid"), client_u64(s, "vpid"), client_string(s, "state", "?"),
-	       done_percent(s, &done), human(client_u64(s, "total_bytes"), &total),
-	       human(client_u64(s, "pending_bytes"), &left),
-	       human(client_u64(s, "copied_fault_bytes"), &fault),
-	       human(client_u64(s, "copied_around_bytes"), &around),
-	       human(client_u64(s, "copied_drain_bytes"), &drain),
-	       human(client_u64(s, "zero_bytes"), &zero),
-	       human(client_u64(s, "discarded_bytes"), &gone), client_u64(s, "faults"),
+	       done_percent(s, &done), cmd_human(client_u64(s, "total_bytes"), &total),
+	       cmd_human(client_u64(s, "pending_bytes"), &left),
+	       cmd_human(client_u64(s, "copied_fault_bytes"), &fault),
+	       cmd_human(client_u64(s, "copied_around_bytes"), &around),
+	       cmd_human(client_u64(s, "copied_drain_bytes"), &drain),
+	       cmd_human(client_u64(s, "zero_bytes"), &zero),
+	       cmd_human(client_u64(s, "discarded_bytes"), &gone), client_u64(s, "faults"),
 	       quantile(s, 500, &p50), quantile(s, 990, &p99),
 	       (double)client_u64(s, "any_waiter_us") / 1000, reason ? "  " : "",
 	       reason ? reason : "");

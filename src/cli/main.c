@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cmd.h"
+#include "cli/completion.h"
 #include "util/log.h"
 
 static const struct cmd *const verbs[] = {
@@ -11,6 +12,8 @@ static const struct cmd *const verbs[] = {
 	&cmd_status,
 	&cmd_wait,
 	&cmd_check,
+	&cmd_maps,
+	&cmd_bench,
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -23,7 +26,8 @@ static void usage(FILE *to)
 	for (i = 0; i < NVERBS; i++)
 		fprintf(to, "  %-12s %s\n", verbs[i]->name, verbs[i]->summary);
 	fprintf(to, "\n  -h, --help     show this text; after a verb, the verb's options\n"
-		    "  -V, --version  show the version\n\nSee uffd-relocate(8).\n");
+		    "  -V, --version  show the version\n"
+		    "      --completion  show a completion script for bash\n\nSee uffd-relocate(8).\n");
 }
 
 static const struct cmd *find(const char *name)
@@ -51,6 +55,10 @@ static int run(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "-V") || !strcmp(argv[1], "--version")) {
 		cmd_version();
+		return CMD_DONE;
+	}
+	if (!strcmp(argv[1], "--completion")) {
+		completion_print(verbs, NVERBS);
 		return CMD_DONE;
 	}
 	if (argv[1][0] == '-') {

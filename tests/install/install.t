@@ -21,6 +21,7 @@ is "make install with DESTDIR and PREFIX" $status 0
 want=$({
 	echo opt/x/sbin/uffd-relocate
 	echo opt/x/lib/uffd-relocate/uffd-relocate-plugin.so
+	echo opt/x/share/bash-completion/completions/uffd-relocate
 	echo opt/x/share/doc/uffd-relocate/plugin.conf
 	for page in man/*.[1-8]; do
 		echo "opt/x/share/man/man${page##*.}/${page##*/}"
