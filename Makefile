@@ -40,6 +40,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL ?= install
 PKG_CONFIG ?= pkg-config
 PROTOC_C ?= protoc-c
+OBJCOPY ?= objcopy
 V ?= 0
 Q = $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' $(1) $(2))
@@ -70,7 +71,14 @@ ALL_CPPFLAGS = $(patsubst -I%,-isystem %,$(PKG_CFLAGS)) $(DEFS) $(CPPFLAGS)
 ALL_CFLAGS = $(WARN) $(HARDEN) $(ALL_CPPFLAGS) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS = $(CFLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(SANLIBS)
 
-ROOMS := util kapi core image source place move pager cli
+# The agent: code that runs in other processes.  Without what a compiler adds by its own wit, and
+# linked into one piece; agent.lds and the tests say what must not be in it.
+AGENT_ARCH_CFLAGS := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-fcf-protection=none)
+AGENT_CFLAGS := $(WARN) -Isrc -Ikernel/uapi -Os -ffreestanding \
+	-fPIE -fvisibility=hidden -fno-stack-protector -fno-asynchronous-unwind-tables \
+	-fno-unwind-tables -fno-strict-aliasing -mgeneral-regs-only $(AGENT_ARCH_CFLAGS)
+
+ROOMS := util kapi core image source place inject move pager cli
 SRCS := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
 PROTOS := $(wildcard proto/*.proto)
 PB_SRCS := $(PROTOS:proto/%.proto=$(O)/proto/%.pb-c.c)
@@ -98,7 +106,7 @@ help:
 
 # Changes when the flags or the list of sources do; everything is made anew then.
 FLAGS := $(O)/.flags
-FLAGS_NOW := $(subst ','\'',$(CC) $(ALL_CFLAGS) : $(ALL_LDFLAGS) : $(PKG_LIBS) : $(SRCS))
+FLAGS_NOW := $(subst ','\'',$(CC) $(ALL_CFLAGS) : $(ALL_LDFLAGS) : $(PKG_LIBS) : $(SRCS) : $(AGENT_CFLAGS))
 $(FLAGS): FORCE
 	@$(PKG_CONFIG) --exists $(PKGS) && command -v $(PROTOC_C) >/dev/null || { \
 		echo "a package that the build needs is missing; run: make deps" >&2; \
@@ -123,6 +131,24 @@ $(O)/%.o: %.c $(FLAGS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- the agent ----
+
+AGENT_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard src/agent/*.c))
+AGENT_BLOB := $(O)/agent.bin
+$(AGENT_OBJS): $(O)/%.o: %.c $(FLAGS)
+	$(call say,AGENT,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(AGENT_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(AGENT_BLOB): $(AGENT_OBJS) src/agent/agent.lds
+	$(call say,BLOB,$@)
+	$(Q)$(LD) -static -pie --no-dynamic-linker -z noexecstack --no-undefined --fatal-warnings \
+		-T src/agent/agent.lds -o $(O)/agent.elf $(AGENT_OBJS)
+	$(Q)$(OBJCOPY) -O binary -j .blob $(O)/agent.elf $@
+
+$(O)/src/inject/blob.o: $(AGENT_BLOB)
+$(O)/src/inject/blob.o: DEFS += -DAGENT_BLOB='"$(AGENT_BLOB)"'
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
@@ -232,7 +258,7 @@ else
 	rm -rf build build-san build-tsan build-mutant-*
 endif
 
--include $(OBJS:.o=.d) $(PLUGIN_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(AGENT_OBJS:.o=.d) $(PLUGIN_OBJS:.o=.d)
 FORCE:
 .PHONY: all help deps check demo fuzz bench install uninstall clean FORCE
 .DELETE_ON_ERROR:

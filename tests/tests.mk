@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Test programs.  Each tests/{unit,kapi}/*.c is one TAP program linked against everything but main().
+# Test programs.  Each tests/{unit,kapi,agent}/*.c is one TAP program linked against everything but main().
 
-TEST_PROGS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*.c tests/kapi/*.c))
+TEST_PROGS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*.c tests/kapi/*.c tests/agent/*.c))
 # Helpers and targets that run inside other roots: plain libc programs, built static.
 TEST_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/tools/*.c tests/victim/*.c tests/deny/*.c))
 

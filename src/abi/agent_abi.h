@@ -16,7 +16,9 @@
  * late, wrong, forged or never come.
  *
  * When the other end of the channel is gone without AGENT_QUIT, the agent stays, silent, with the
- * uffd open: as long as it lives, the target's missing pages block instead of reading as zeros.
+ * uffd open: as long as it lives, the target's missing pages block instead of reading as zeros.  It
+ * holds both ends, so whoever comes next can take the other one from it (inject_channel()), with
+ * what answers still lie there.
  */
 #ifndef ABI_AGENT_ABI_H
 #define ABI_AGENT_ABI_H
@@ -25,6 +27,7 @@
 
 #define AGENT_MAGIC 0x61676e74u
 #define AGENT_VERSION 1u
+#define AGENT_BUDGET 4096u	/* bytes of code at most, see agent.lds */
 
 #define AGENT_FILES 64u		/* files that the agent may hold at once */
 #define AGENT_RANGES 16u	/* pieces of one order */
@@ -52,7 +55,10 @@ enum agent_op {
 				 * value = nanoseconds that the ioctls took */
 	AGENT_FRESH,		/* map slot @slot anew (a split leaves a page table behind, and then
 				 * no huge page comes there any more) */
-	AGENT_OPEN_UFFD,	/* make a uffd of this address space; @flags as for userfaultfd(2),
+	AGENT_OPEN_UFFD,	/* make a uffd of this address space and hold it as by AGENT_UFFD; @flags
+				 * as for userfaultfd(2); @file: 0, or 1 + the number of a file that is
+				 * /dev/userfaultfd, to be asked instead: what may be done then depends
+				 * on who opened that, not on the target's privileges.
 				 * range[0].src = features for UFFDIO_API; value = features granted.
 				 * The answer carries the descriptor when AGENT_F_SEND is set */
 	AGENT_REGISTER,		/* range[0]: dst, len; @flags = UFFDIO_REGISTER mode; value = ioctls */
@@ -93,20 +99,52 @@ struct agent_answer {
 	uint64_t value;
 };
 
-/* At the start of the agent's data area, written by the injector before it starts. */
+/*
+ * The blob begins with the code that sets all this up: the injector lets a thread of the target run
+ * it, with a pointer to struct agent_args, at the start of the data area.  It maps the staging area,
+ * clones the agent, waits for it to be ready, and says so in @state; it never returns, the injector
+ * takes the thread back from where it waits.  What fails is undone by it, but for code and data.
+ */
 struct agent_args {
 	uint32_t magic;
 	uint32_t version;
-	int32_t sock_fd;	/* the agent's end of the channel; all other descriptors are closed */
-	int32_t parent_nspid;	/* PR_SET_PDEATHSIG is void if the parent died before */
-	uint64_t staging;	/* address, aligned to AGENT_HUGE_BYTES */
 	uint32_t nslots;	/* huge slots; the base slot follows them */
 	uint32_t page_size;
+	uint64_t stack;		/* top of the agent's */
+	uint64_t clone_flags;	/* CLONE_ flags to add */
+	uint64_t areas;		/* code and data: begin */
+	uint64_t areas_len;
+
+	/* answers */
+	uint64_t staging;	/* address, aligned to AGENT_HUGE_BYTES */
+	int32_t agent_nspid;	/* as the target sees it */
+	int32_t parent_nspid;	/* PR_SET_PDEATHSIG is void if the parent died before */
+	uint32_t state;		/* enum agent_state */
+	int32_t error;		/* AGENT_FAILED: -errno */
+	uint32_t what;		/* AGENT_FAILED: enum agent_step, what failed */
+	uint32_t ready;		/* set by the agent once its channel is there */
 };
+
+enum agent_state {
+	AGENT_STARTING = 0,
+	AGENT_PLACED,
+	AGENT_FAILED,
+};
+
+enum agent_step {
+	AGENT_STEP_ARGS = 1,	/* what the injector wrote is not what this blob understands */
+	AGENT_STEP_STAGING,
+	AGENT_STEP_ADVISE,
+	AGENT_STEP_CLONE,
+};
+
+/* The agent's own descriptor table holds both ends of its channel, so that it never sees an end. */
+#define AGENT_FD_OWN 0
+#define AGENT_FD_OURS 1
 
 _Static_assert(sizeof(struct agent_range) == 24, "struct agent_range");
 _Static_assert(sizeof(struct agent_order) == 24 + AGENT_RANGES * 24, "struct agent_order");
 _Static_assert(sizeof(struct agent_answer) == 32, "struct agent_answer");
-_Static_assert(sizeof(struct agent_args) == 32, "struct agent_args");
+_Static_assert(sizeof(struct agent_args) == 80, "struct agent_args");
 
 #endif

@@ -91,6 +91,12 @@ int inject_same_mm(const struct inject_record *rec);
  */
 int inject_tend(const struct inject_record *rec);
 
+/*
+ * inject_channel - our end of the agent's channel once more, for one who was not there when it was
+ * placed.  Answers to what others have asked may lie in it.  Return: a descriptor, or -errno.
+ */
+int inject_channel(const struct inject_record *rec);
+
 /* inject_agent_pidfd - hold the agent. Return: a descriptor, or -errno (-ESRCH: it is gone). */
 int inject_agent_pidfd(const struct inject_record *rec);
 

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * cure: taking an agent out of a process.
+ *
+ * The agent is killed from outside; the process reaps it and unmaps what was placed, by way of an
+ * instruction of its vDSO (the agent's code is among what goes).  It may have executed another
+ * program meanwhile: then there is nothing to unmap, and at those addresses may lie anything.  So
+ * before anything is unmapped it is looked at (record_intact()).
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "inject/internal.h"
+#include "kapi/proc.h"
+#include "kapi/procmem.h"
+#include "kapi/task.h"
+
+#define REAP_TRIES 1000
+
+static int reap(struct remote *r, const struct inject_record *rec)
+{
+	const struct timespec ms = { 0, 1000000 };
+	int64_t ret = 0;
+
+	for (int i = 0; i < REAP_TRIES; i++) {
+		ret = remote_reap(r, rec->agent_nspid);
+		if (ret)
+			break;
+		nanosleep(&ms, NULL);
+	}
+	/* The target may have waited for it itself (__WALL). */
+	if (ret > 0 || ret == -ECHILD)
+		return 0;
+	return ret ? (int)ret : -ETIMEDOUT;
+}
+
+int clear(struct remote *r, const struct inject_record *rec, bool unmap,
+	  const struct inject_opts *opts)
+{
+	int64_t ret = rec->agent_nspid ? reap(r, rec) : 0;
+
+	step(opts, STEP_REAPED);
+	if (!unmap || ret == -ESRCH)
+		return (int)ret;
+	if (rec->staging_len)
+		ret = remote_munmap(r, rec->staging, rec->staging_len);
+	if (rec->code_len && ret != -ESRCH) {
+		int64_t areas = remote_munmap(r, rec->code, rec->code_len + rec->data_len);
+
+		ret = ret ? ret : areas;
+	}
+	step(opts, STEP_UNMAPPED);
+	return (int)ret;
+}
+
+static int cure_in(struct remote *r, const struct inject_record *rec, const struct inject_opts *opts,
+		   struct inject_error *err)
+{
+	int intact = record_intact(rec, r->mem_fd);
+	int ret = clear(r, rec, intact == 1, opts);
+
+	if (ret)
+		return error_set(err, ret, "agent not taken out: %s", strerror(-ret));
+	if (intact < 0)
+		return error_set(err, intact, "its map cannot be read: %s", strerror(-intact));
+	return intact ? 0 : error_set(err, -ENOENT, "it has executed another program");
+}
+
+int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struct inject_error *err)
+{
+	struct inject_opts how = *opts;
+	struct remote r;
+	int ret, back;
+
+	if (!rec->pid)
+		return error_set(err, -EINVAL, "there is no agent");
+	step(opts, STEP_CURE);
+	if (proc_start_time(rec->pid) != rec->pid_start) {
+		agent_end(rec, NULL);
+		*rec = (struct inject_record){ .pid = 0 };
+		return error_set(err, -ESRCH, "it has ended");
+	}
+	/* A filter does not matter any more: it is suspended for the calls that are made. */
+	how.keep_traced = true;
+	ret = check_patiently(rec->pid, &how, err);
+	if (ret)
+		return ret;
+	ret = agent_end(rec, err);
+	if (ret)
+		return ret;
+	step(opts, STEP_AGENT_ENDED);
+	ret = check_stop(&r, rec->pid, opts, rec->flags & INJECT_R_TRACED, err);
+	if (ret)
+		return ret;
+	step(opts, STEP_CURE_STOPPED);
+	ret = remote_begin(&r, 0);
+	step(opts, STEP_CURE_BEGUN);
+	ret = ret ? error_set(err, ret, "cannot be borrowed: %s", strerror(-ret)) :
+		    cure_in(&r, rec, opts, err);
+	back = remote_end(&r);
+	if (back)
+		ret = error_set(err, back, "it ended meanwhile: %s", strerror(-back));
+	step(opts, STEP_CURE_ITSELF);
+	remote_release(&r);
+	step(opts, STEP_CURE_RELEASED);
+	remote_close(&r);
+	if (!ret || ret == -ENOENT || ret == -ESRCH)
+		*rec = (struct inject_record){ .pid = 0 };
+	return ret;
+}
