@@ -48,8 +48,15 @@
 /* Offset of rseq_cs in struct rseq, which is an ABI. */
 #define RSEQ_CS_OFFSET 8
 
-#define BIT(sig) (1ull << ((sig) - 1))
-#define FAULTS (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS))
+static uint64_t bit(int sig)
+{
+	return 1ull << (sig - 1);
+}
+
+static uint64_t faults(void)
+{
+	return bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP) | bit(SIGSYS);
+}
 
 /* ---- choosing ---- */
 
@@ -185,13 +192,13 @@ static int pass(struct remote *r, const struct ptrace_stop *stop, int *sig)
 	ret = ptrace_signal(r->tid, &info);
 	if (ret)
 		return ret;
-	if (BIT(stop->sig) & FAULTS && info.si_code > 0)
+	if (bit(stop->sig) & faults() && info.si_code > 0)
 		return -EFAULT;
 	uint64_t mask;
 
 	ret = ptrace_get_mask(r->tid, &mask);
 	if (!ret)
-		ret = ptrace_set_mask(r->tid, mask | BIT(stop->sig));
+		ret = ptrace_set_mask(r->tid, mask | bit(stop->sig));
 	*sig = stop->sig;
 	return ret;
 }
@@ -291,7 +298,7 @@ int remote_begin(struct remote *r, unsigned int options)
 	if (ret)
 		return ret;
 	r->begun = true;
-	return ptrace_set_mask(r->tid, ~FAULTS | r->mask);
+	return ptrace_set_mask(r->tid, ~faults() | r->mask);
 }
 
 /* ---- what it is made to do ---- */
