@@ -60,6 +60,7 @@ struct cmd {
 extern const struct cmd cmd_lazy_pages;
 extern const struct cmd cmd_status;
 extern const struct cmd cmd_wait;
+extern const struct cmd cmd_trace;
 extern const struct cmd cmd_check;
 extern const struct cmd cmd_maps;
 extern const struct cmd cmd_bench;

@@ -11,6 +11,7 @@ static const struct cmd *const verbs[] = {
 	&cmd_lazy_pages,
 	&cmd_status,
 	&cmd_wait,
+	&cmd_trace,
 	&cmd_check,
 	&cmd_maps,
 	&cmd_bench,
