@@ -129,6 +129,37 @@ static int set_close(const char *name, const char *arg)
 	return ret;
 }
 
+/* "200ms", "2s", or bytes. */
+static int set_hot_budget(struct pager_opts *p, const char *name, const char *arg)
+{
+	char *end;
+	unsigned long long n = strtoull(arg, &end, 10);
+	unsigned int unit = !strcmp(end, "ms") ? 1000 : !strcmp(end, "s") ? 1000000 : 0;
+
+	if (!unit || *arg < '0' || *arg > '9') {
+		p->hot_us = 0;
+		return cmd_bytes(name, arg, &p->hot_bytes);
+	}
+	if (n > 86400000000ull / unit) {
+		log_err("--%s: %s is more than a day", name, arg);
+		return -ERANGE;
+	}
+	p->hot_us = n * unit;
+	p->hot_bytes = 0;
+	return 0;
+}
+
+static int set_record(const struct origin *from, const char *name, bool neg, const char *arg)
+{
+	struct pager_opts *p = &from->o->pager;
+
+	if (arg && strcmp(arg, "once"))
+		return bad(from, name, "\"once\" or nothing is what it takes");
+	p->record = !neg;
+	p->record_once = arg;
+	return 0;
+}
+
 /* Options that stand for a word, a switch or a place. */
 static int set_plain(const struct origin *from, const struct cmd_option *option, bool neg,
 		     const char *arg)
@@ -216,6 +247,14 @@ static int set_option(void *ctx, const struct cmd_option *option, bool neg, cons
 		return set_uint(name, arg, 0, 365 * 86400, &p->lost_after_s);
 	case LAZY_KEEPER_CGROUP:
 		p->keeper_cgroup = arg;
+		return 0;
+	case LAZY_RECORD:
+		return set_record(from, name, neg, arg);
+	case LAZY_HOT_BUDGET:
+		return set_hot_budget(p, name, arg);
+	case LAZY_TRACE:
+		p->trace = !neg;
+		p->trace_file = neg ? NULL : arg;
 		return 0;
 	case LAZY_CRIU_PID:
 		return set_criu_pid(from, name, arg);

@@ -81,6 +81,8 @@ static json_object *control_session(struct session_slot *slot, uint32_t id)
 	control_add(o, "copied_fault_bytes", n->copied_fault_bytes);
 	control_add(o, "copied_around_bytes", n->copied_around_bytes);
 	control_add(o, "copied_drain_bytes", n->copied_drain_bytes);
+	control_add(o, "hot_bytes", n->hot_bytes);
+	control_add(o, "replayed_bytes", n->replayed_bytes);
 	control_add(o, "zero_bytes", n->zero_bytes);
 	control_add(o, "discarded_bytes", n->discarded_bytes);
 	control_add(o, "faults", n->faults);
@@ -212,7 +214,7 @@ void control_last_word(struct pager *p)
 
 struct control_sums {
 	uint64_t total, pending, faults, wait_us;
-	uint64_t fault, around, drain, zero, discarded;
+	uint64_t fault, around, drain, hot, replayed, zero, discarded;
 };
 
 static void control_sum(struct state *st, struct control_sums *sum)
@@ -230,6 +232,8 @@ static void control_sum(struct state *st, struct control_sums *sum)
 		sum->fault += n->copied_fault_bytes;
 		sum->around += n->copied_around_bytes;
 		sum->drain += n->copied_drain_bytes;
+		sum->hot += n->hot_bytes;
+		sum->replayed += n->replayed_bytes;
 		sum->zero += n->zero_bytes;
 		sum->discarded += n->discarded_bytes;
 	}
@@ -268,6 +272,8 @@ void control_progress(struct pager *p, bool last)
 	control_add(o, "copied_fault_bytes", sum.fault);
 	control_add(o, "copied_around_bytes", sum.around);
 	control_add(o, "copied_drain_bytes", sum.drain);
+	control_add(o, "hot_bytes", sum.hot);
+	control_add(o, "replayed_bytes", sum.replayed);
 	control_add(o, "zero_bytes", sum.zero);
 	control_add(o, "discarded_bytes", sum.discarded);
 	control_add(o, "faults", sum.faults);

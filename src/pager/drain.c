@@ -61,6 +61,7 @@ struct drain_batch {
 	uint64_t from, to;	/* of the source, bytes */
 	uint64_t hold_bytes;	/* most that is placed in one hold */
 	bool quiet;		/* no fault of late */
+	_Atomic uint64_t *counter;	/* what is placed counts there */
 	struct extent_view put[DRAIN_PUTS];	/* what was placed in the end */
 	unsigned int nput;
 };
@@ -78,6 +79,12 @@ void pager_kick_drain(struct pager *p)
 	p->drain_work = true;
 	pthread_cond_broadcast(&p->drain_cond);
 	pthread_mutex_unlock(&p->drain_lock);
+}
+
+/* Is all to be brought in, not only what is touched and what a trace names? */
+static bool drain_wanted(const struct pager *p)
+{
+	return p->opts->drain || p->st->finish;
 }
 
 /* Where the second worker begins: half of what is owed lies before it. */
@@ -99,8 +106,44 @@ static int drain_half_way(const struct extent_view *view, void *arg)
 	return 0;
 }
 
+/* Add a piece, if it lies in the window of the batch. */
+static bool drain_add(struct drain_batch *b, struct extent_view v, uint64_t window)
+{
+	if (!b->n)
+		b->from = v.offset;
+	else if (v.source != b->piece[0].source || v.offset < b->from ||
+		 v.offset + range_len(v.at) - b->from > window)
+		return false;
+	b->piece[b->n++] = v;
+	b->to = v.offset + range_len(v.at);
+	return true;
+}
+
+/* Step 1 where a trace says what comes next.  A batch is all of hot pages, or of none. */
+static bool drain_look_trace(struct pager *p, struct session *s, struct drain_batch *b)
+{
+	uint64_t left = b->quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, window = 2 * left;
+	struct extent_view v;
+
+	while (b->n < DRAIN_PIECES && left && replay_peek(p, s, &v)) {
+		_Atomic uint64_t *counter = s->replay.hot ? &s->n->hot_bytes :
+							    &s->n->replayed_bytes;
+
+		if ((b->n && counter != b->counter) || (!s->replay.hot && !drain_wanted(p)))
+			break;
+		if (range_len(v.at) > left)
+			v.at.end = taddr(v.at.start.v + left);
+		if (!drain_add(b, v, window))
+			break;
+		b->counter = counter;
+		left -= range_len(v.at);
+		replay_advance(s, v.at.end);
+	}
+	return b->n;
+}
+
 /* Step 1. Gate entered. Return: whether there is anything. */
-static bool drain_look(struct session *s, struct drain_batch *b, unsigned int lane)
+static bool drain_look(struct pager *p, struct session *s, struct drain_batch *b, unsigned int lane)
 {
 	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US;
 	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, left = bytes;
@@ -110,7 +153,12 @@ static bool drain_look(struct session *s, struct drain_batch *b, unsigned int la
 
 	b->n = b->nput = 0;
 	b->quiet = quiet;
+	b->counter = &s->n->copied_drain_bytes;
 	b->hold_bytes = quiet ? bytes : s->around_bytes ? DRAIN_HOLD_STORM_BYTES : DRAIN_HOLD_BYTES;
+	if (!lane && s->replay.active && drain_look_trace(p, s, b))
+		return true;
+	if (!drain_wanted(p))
+		return false;
 	if (!lane && seq != s->hint_seen) {
 		s->hint_seen = seq;
 		*cursor = s->hint_addr & ~(AROUND_BYTES - 1ull);
@@ -137,14 +185,8 @@ static bool drain_look(struct session *s, struct drain_batch *b, unsigned int la
 			v.at.end = taddr(block_end);
 		if (range_len(v.at) > left)
 			v.at.end = taddr(v.at.start.v + left);
-		if (!b->n) {
-			b->from = v.offset;
-		} else if (v.source != b->piece[0].source || v.offset < b->from ||
-			   v.offset + range_len(v.at) - b->from > bytes) {
+		if (!drain_add(b, v, bytes))
 			break;
-		}
-		b->piece[b->n++] = v;
-		b->to = v.offset + range_len(v.at);
 		left -= range_len(v.at);
 		*cursor = v.at.end.v;
 		if (v.at.end.v < extent_end)
@@ -154,20 +196,20 @@ static bool drain_look(struct session *s, struct drain_batch *b, unsigned int la
 }
 
 /* What a placement's outcome means for the batch. Return: go on, behind *@past? */
-static bool drain_outcome(struct pager *p, struct session *s, const struct extent_view *v,
-			  struct place_report r, struct taddr *past)
+static bool drain_outcome(struct pager *p, struct session *s, const struct drain_batch *b,
+			  const struct extent_view *v, struct place_report r, struct taddr *past)
 {
 	struct range done = range_make(v->at.start.v, v->at.start.v + r.done);
 	struct range next = range_make(done.end.v, done.end.v + p->page_size);
 
 	if (r.done)
-		session_placed(p, s, done, &s->n->copied_drain_bytes);
+		session_placed(p, s, done, b->counter);
 	*past = r.why == PLACE_DONE ? done.end : next.end;
 	switch (r.why) {
 	case PLACE_DONE:
 		return true;
 	case PLACE_ALREADY:
-		session_placed(p, s, next, &s->n->copied_drain_bytes);
+		session_placed(p, s, next, b->counter);
 		return true;
 	case PLACE_NOWHERE:
 		/* No VMA of ours and no event to tell of it: see doc/decisions.md. */
@@ -243,7 +285,7 @@ static bool drain_put(struct pager *p, struct session *s, struct drain_batch *b,
 		b->put[b->nput] = v;
 		b->put[b->nput++].at.end = taddr(v.at.start.v + r.done);
 	}
-	return drain_outcome(p, s, &v, r, at);
+	return drain_outcome(p, s, b, &v, r, at);
 }
 
 /* Step 3. Gate entered. @unreadable: the mapping gave out. Return: bytes placed. */
@@ -319,7 +361,7 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 	int ret;
 
 	gate_enter(&s->gate);
-	any = s->owed && !s->shm->reason[0] && drain_look(s, &b, lane);
+	any = s->owed && !s->shm->reason[0] && drain_look(p, s, &b, lane);
 	gate_leave(&s->gate);
 	if (!any)
 		return 0;
@@ -346,16 +388,28 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 	return placed;
 }
 
+/* Is there anything that this worker may do, now or later? */
+static bool drain_has_work(struct pager *p, struct session *s, unsigned int lane)
+{
+	if (!s->n->pending_bytes)
+		return false;
+	/* The second worker comes when the order is through. */
+	if (s->replay.active)
+		return !lane && (drain_wanted(p) || s->replay.hot);
+	return drain_wanted(p);
+}
+
 /* May the drain work on it now? */
 static bool drain_ready(struct pager *p, struct session *s, uint64_t now)
 {
-	if (s->backoff_until_us > now || s->shm->reason[0] || !s->n->pending_bytes)
+	if (s->backoff_until_us > now || s->shm->reason[0])
 		return false;
 	return !p->has_guards || s->pagemap_fd >= 0 || now - s->born_us > DRAIN_UNKNOWN_US;
 }
 
 /* The next session in turn, with a reference; NULL when none is ready. */
-static struct session *drain_pick(struct pager *p, struct session *last, bool *wait)
+static struct session *drain_pick(struct pager *p, struct session *last, unsigned int lane,
+				  bool *wait)
 {
 	uint64_t now = pager_now_us();
 	struct session *s, *pick = NULL, *first = NULL;
@@ -364,9 +418,9 @@ static struct session *drain_pick(struct pager *p, struct session *last, bool *w
 	*wait = false;
 	pthread_mutex_lock(&p->sessions_lock);
 	TAILQ_FOREACH(s, &p->sessions, link) {
-		bool ready = drain_ready(p, s, now);
+		bool work = drain_has_work(p, s, lane), ready = work && drain_ready(p, s, now);
 
-		*wait |= !ready && s->n->pending_bytes;
+		*wait |= work && !ready;
 		if (ready && past) {
 			pick = s;
 			break;
@@ -449,8 +503,8 @@ void *drain_thread(void *arg)
 		bool wait = false;
 		struct session *s = NULL;
 
-		if (p->st->restored && (p->opts->drain || p->st->finish))
-			s = drain_pick(p, last, &wait);
+		if (p->st->restored)
+			s = drain_pick(p, last, 0, &wait);
 		if (!s) {
 			drain_sleep(p, wait ? DRAIN_BACKOFF_US : 1000000);
 			continue;
@@ -464,7 +518,7 @@ void *drain_thread(void *arg)
 			if (proc_avoid(avoid))
 				log_debug("drain: cannot leave CPU %d", avoid);
 		}
-		if (!limited) {
+		if (!limited || s->replay.hot) {
 			drain_turn(p, s, 0);
 		} else {
 			uint64_t t0 = pager_now_us();
@@ -491,7 +545,7 @@ void *drain_helper_thread(void *arg)
 		struct session *s = NULL;
 
 		if (p->drain_started && quiet)
-			s = drain_pick(p, last, &wait);
+			s = drain_pick(p, last, 1, &wait);
 		if (!s) {
 			drain_doze(p, DRAIN_QUIET_US);
 			continue;

@@ -47,6 +47,7 @@ static int event_slot_new(struct pager *p, struct session *parent, int uffd, uin
 		sl->birth = BIRTH_FORK;
 		sl->birth_seq = seq;
 		sl->parent = parent->slot;
+		sl->root_vpid = parent->shm->root_vpid;
 		sl->uffd = uffd;
 		atomic_store_explicit(&sl->state, SESSION_OPEN, memory_order_release);
 	}

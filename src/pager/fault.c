@@ -221,6 +221,7 @@ static enum fault_answer fault_answer(struct pager *p, struct session *s, struct
 	}
 	v.offset += f.addr.v - v.at.start.v;
 	v.at.start = f.addr;
+	recorder_touch(p, s, &v);
 	ret = source_fetch(p->sources[v.source], v.offset, buf, p->page_size, true);
 	/* A file that was cut and grew again reads as zeros. */
 	if (!ret)
@@ -238,7 +239,7 @@ static enum fault_answer fault_answer(struct pager *p, struct session *s, struct
 		s->hint_us = f.since_us;
 		p->fault_us = f.since_us;
 		s->hint_seq++;
-		if (s->around_bytes)
+		if (s->around_bytes && !p->recorder)
 			fault_around(p, s, f.addr, buf);
 	}
 	return fault_verdict(why);

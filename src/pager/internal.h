@@ -25,6 +25,10 @@ struct pager {
 	uint64_t page_size;
 
 	struct image_set *images;
+	struct trace *trace;		/* what is known of the tasks; NULL: nothing */
+	int trace_error;		/* why it could not be read, 0: it could, or there is none */
+	struct recorder *recorder;		/* NULL: nothing is recorded */
+	bool record_goes_on;		/* a dead pager has written a part of this run */
 	struct source *sources[STATE_SOURCES];
 
 	pthread_mutex_t sessions_lock;
@@ -40,6 +44,8 @@ struct pager {
 	pthread_cond_t drain_cond;
 	bool drain_work;
 	atomic_bool drain_started;
+	_Atomic uint64_t hot_until_us;	/* 0: the tasks are not in place yet */
+	uint64_t hot_left;		/* bytes of --hot-budget; first drain worker */
 	atomic_int fault_cpu;		/* where the fault thread is pinned, -1: nowhere */
 	_Atomic uint64_t fault_us;	/* when a target last faulted on owed bytes */
 

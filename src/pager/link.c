@@ -84,6 +84,7 @@ static int link_session(struct pager *p, int vpid, int uffd)
 		slot = &p->st->session[idx];
 		slot->birth = BIRTH_CRIU;
 		slot->vpid = vpid;
+		slot->root_vpid = vpid;
 		slot->uffd = uffd;
 		atomic_store_explicit(&slot->state, SESSION_OPEN, memory_order_release);
 	}
@@ -110,6 +111,7 @@ static int link_session(struct pager *p, int vpid, int uffd)
 	log_info("task %d: uffd %d, owed %llu bytes in %llu extents", vpid, uffd,
 		 (unsigned long long)extent_pending(img.owed),
 		 (unsigned long long)extent_count(img.owed));
+	replay_attach(p, s);
 	target_guess(p, s);
 	if (ret) {
 		session_kill(p, s, "its image cannot be used");
@@ -154,6 +156,7 @@ static int link_done(struct pager *p)
 		session_put(list[i]);
 	}
 	free(list);
+	replay_begin(p);
 	p->st->restored = 1;
 	link_rx_clear(&p->st->rx);
 	pager_kick_drain(p);

@@ -77,6 +77,8 @@ static void pager_free(struct pager *p)
 	}
 	for (unsigned int i = 0; i < STATE_SOURCES; i++)
 		source_close(p->sources[i]);
+	recorder_close(p);
+	trace_close(p);
 	if (p->images)
 		image_close(p->images);
 	close(p->fault_epfd);
@@ -232,6 +234,7 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 		busy = pager_look_after(p);
 		if (st->finish)
 			pager_kick_drain(p);
+		recorder_tick(p, false);
 		uint64_t now = pager_now_us();
 
 		if (now - progress_us > TICK_MS * 1000) {
@@ -253,6 +256,7 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 	if (ret == PAGER_ORPHANED)
 		return ret;
 	control_progress(p, true);
+	recorder_tick(p, true);
 	if (ret)
 		st->failed = true;
 	control_last_word(p);
@@ -345,6 +349,8 @@ int pager_run(struct state *st, const struct pager_opts *opts, int keeper_pidfd,
 		if (st->listen_fd >= 0)
 			shutdown(st->listen_fd, SHUT_RDWR);
 	}
+	trace_open(p);
+	recorder_open(p);
 	if (p->adopted && pager_adopt(p))
 		return PAGER_HOPELESS;
 	pager_ready(p);
@@ -354,6 +360,8 @@ int pager_run(struct state *st, const struct pager_opts *opts, int keeper_pidfd,
 	}
 	ret = pager_control(p, keeper_pidfd);
 	pager_stop(p, &threads);
+	if (ret == PAGER_ORPHANED)
+		recorder_tick(p, true);
 	pager_free(p);
 	return ret;
 }

@@ -32,6 +32,11 @@ struct pager_opts {
 	unsigned int drain_cpu_percent;	/* 1..100 */
 	unsigned int lost_after_s;	/* --lost-after */
 	const char *keeper_cgroup;	/* directory of a cgroup for the keeper; NULL: none */
+	const char *trace_file;		/* relative to images_dir; NULL: the name that it has there */
+	bool trace;			/* false: --no-trace */
+	bool record;
+	bool record_once;		/* only when there is no record yet */
+	uint64_t hot_us, hot_bytes;	/* --hot-budget, one of them; both 0: nothing before the rest */
 	bool adopt;			/* --adopt: take over from a keeper */
 	pid_t adopt_pid;		/* 0: the one that serves work_dir */
 };

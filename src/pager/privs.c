@@ -46,7 +46,7 @@ static const char *const privs_calls[] = {
 	"lseek", "madvise", "membarrier", "memfd_create", "mincore", "mlock", "mmap", "mprotect",
 	"mremap", "munlock", "munmap", "nanosleep", "newfstatat", "openat", "pidfd_open",
 	"pidfd_send_signal", "poll", "ppoll", "prctl", "pread64", "preadv2", "prlimit64", "read",
-	"readlink", "readlinkat", "recvfrom", "recvmsg", "restart_syscall", "rseq",
+	"readlink", "readlinkat", "recvfrom", "recvmsg", "rename", "renameat", "restart_syscall", "rseq",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sched_getaffinity",
 	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_setscheduler",
 	"sched_yield", "sendmsg", "sendto", "set_robust_list", "set_tid_address",

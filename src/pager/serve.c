@@ -35,6 +35,8 @@ void pager_opts_init(struct pager_opts *opts)
 		.drain = true,
 		.drain_cpu_percent = 100,
 		.lost_after_s = 60,
+		.trace = true,
+		.hot_us = 200000,
 	};
 }
 

@@ -63,6 +63,7 @@ void session_put(struct session *s)
 	if (s->guess_fd >= 0)
 		close(s->guess_fd);
 	extent_tree_free(s->owed);
+	replay_free(&s->replay);
 	free(s->vma);
 	free(s);
 }
@@ -395,11 +396,13 @@ bool session_end(struct pager *p, struct session *s, enum session_state how)
 	}
 	gate_unlock(&s->gate);
 
-	log_info("session %u (pid %d, image pid %d): %s; KiB by fault %llu, around %llu, drain %llu, "
-		 "zero %llu, discarded %llu; %llu faults",
+	log_info("session %u (pid %d, image pid %d): %s; KiB hot %llu, by fault %llu, around %llu, "
+		 "replayed %llu, drain %llu, zero %llu, discarded %llu; %llu faults",
 		 s->slot, s->shm->pid, s->shm->vpid, words[how],
+		 (unsigned long long)s->n->hot_bytes >> 10,
 		 (unsigned long long)s->n->copied_fault_bytes >> 10,
 		 (unsigned long long)s->n->copied_around_bytes >> 10,
+		 (unsigned long long)s->n->replayed_bytes >> 10,
 		 (unsigned long long)s->n->copied_drain_bytes >> 10,
 		 (unsigned long long)s->n->zero_bytes >> 10,
 		 (unsigned long long)s->n->discarded_bytes >> 10, (unsigned long long)s->n->faults);

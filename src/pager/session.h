@@ -30,6 +30,7 @@
 #include "core/extent.h"
 #include "pager/gate.h"
 #include "pager/state.h"
+#include "pager/trace.h"
 #include "place/place.h"
 #include "source/source.h"
 
@@ -85,6 +86,7 @@ struct session {
 
 	/* Set by the fault thread that found the gate lent; who takes it back clears it and kicks. */
 	atomic_bool gate_missed;
+	struct replay replay;
 
 	atomic_bool ending;		/* fault thread should look whether it is over */
 	atomic_bool no_dedup;		/* forked: bytes are wanted more than once */

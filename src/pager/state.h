@@ -80,6 +80,8 @@ struct session_counters {
 	_Atomic uint64_t copied_drain_bytes;
 	_Atomic uint64_t moved_huge_bytes;	/* by the agent, whole huge pages */
 	_Atomic uint64_t moved_base_bytes;	/* by the agent, page by page */
+	_Atomic uint64_t hot_bytes;	/* by a trace, within --hot-budget */
+	_Atomic uint64_t replayed_bytes;	/* by a trace, after that */
 	_Atomic uint64_t zero_bytes;
 	_Atomic uint64_t discarded_bytes;	/* taken back by REMOVE, UNMAP or a lost VMA */
 	_Atomic uint64_t faults;
@@ -112,6 +114,7 @@ struct session_slot {
 	uint32_t parent;		/* BIRTH_FORK: slot of the parent */
 	int32_t uffd;			/* descriptor number in the shared table */
 	int32_t vpid;			/* number in the image's file names, 0 for a child */
+	int32_t root_vpid;		/* that of the task whose image its memory comes from */
 	_Atomic int32_t pid;		/* as we see it, 0 while unknown */
 	_Atomic int32_t pidfd;		/* -1 while unknown */
 	char reason[104];		/* SESSION_KILLED: why */
@@ -150,6 +153,7 @@ struct state {
 	_Atomic uint32_t handed;	/* the same pid once it is the keeper; 0 before */
 #define HANDED_TAKEN_BACK UINT32_MAX	/* the old keeper went on instead */
 	_Atomic uint32_t punched;	/* --auto-dedup has changed pages files */
+	_Atomic uint32_t record_saved;	/* the trace on disk knows of this run */
 	_Atomic uint32_t failed;	/* some target was not served to its end */
 	_Atomic uint32_t restored;	/* criu has said that all tasks are in place */
 	_Atomic uint32_t arrived;	/* messages received, zombies included */

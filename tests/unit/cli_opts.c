@@ -51,7 +51,31 @@ static void defaults(void)
 	ok(p->drain && !p->rate_bytes_per_s && !p->daemonize && !p->auto_dedup && !p->adopt,
 	   "drain without limit, in the foreground");
 	is_u64(p->drain_cpu_percent, 100, "a whole CPU");
+	ok(p->trace && !p->trace_file && !p->record, "a trace is used, none is recorded");
+	is_u64(p->hot_us, 200000, "200 ms for hot pages");
 	ok(o.log_level == LOG_WARN, "errors and warnings");
+}
+
+static void traces(void)
+{
+	const struct pager_opts *p = &o.pager;
+
+	ok(parse("--record", "--trace", "t", NULL) == CMD_DONE && p->record && !p->record_once &&
+		   same(p->trace_file, "t"),
+	   "--record --trace FILE");
+	ok(parse("--record=once", NULL) == CMD_DONE && p->record && p->record_once, "--record=once");
+	ok(parse("--record", "--no-record", NULL) == CMD_DONE && !p->record, "--no-record");
+	ok(parse("--record=twice", NULL) == CMD_USAGE, "--record=twice is refused");
+	ok(parse("--trace", "t", "--no-trace", NULL) == CMD_DONE && !p->trace && !p->trace_file,
+	   "--no-trace");
+	ok(parse("--hot-budget", "64M", NULL) == CMD_DONE && !p->hot_us && p->hot_bytes == 64 << 20,
+	   "a budget in bytes");
+	ok(parse("--hot-budget", "2s", NULL) == CMD_DONE && p->hot_us == 2000000 && !p->hot_bytes,
+	   "one in seconds");
+	ok(parse("--hot-budget", "15ms", NULL) == CMD_DONE && p->hot_us == 15000, "in milliseconds");
+	ok(parse("--hot-budget", "0", NULL) == CMD_DONE && !p->hot_us && !p->hot_bytes, "none");
+	ok(parse("--hot-budget", "ms", NULL) == CMD_USAGE, "a unit alone is refused");
+	ok(parse("--hot-budget", "9999999999999999s", NULL) == CMD_USAGE, "so is more than a day");
 }
 
 static void words(void)
@@ -190,6 +214,7 @@ int main(void)
 	setenv("HOME", "/nonexistent", 1);
 	log_init("lazy-pages", LOG_ERR);
 	defaults();
+	traces();
 	words();
 	verbosity();
 	descriptors();

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* replay: what is placed first is what was touched first; see trace.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/trace.h"
+#include "pager/internal.h"
+#include "pager/trace.h"
+#include "util/log.h"
+
+/* How much of an order is sorted by address and placed in one go: before the tasks run, and after. */
+#define REPLAY_HOT_BYTES (64u << 20)
+#define REPLAY_BYTES (2u << 20)
+#define REPLAY_RANGES 16384u
+
+void trace_open(struct pager *p)
+{
+	const char *file = p->opts->trace_file ? p->opts->trace_file : TRACE_FILE;
+	struct image_error err = { "" };
+	int ret;
+
+	if (!p->images || !p->opts->trace)
+		return;
+	ret = trace_load(p->st->images_fd, file, p->images, &p->trace, &err);
+	if (ret == -ENOENT && (!p->opts->trace_file || p->opts->record))
+		return;
+	if (ret) {
+		log_warn("%s; going on without it", err.text);
+		p->trace_error = ret;
+		return;
+	}
+	log_info("%s: %u recorded runs, %u tasks", file, trace_runs(p->trace),
+		 trace_ntasks(p->trace));
+}
+
+void trace_close(struct pager *p)
+{
+	trace_free(p->trace);
+	p->trace = NULL;
+}
+
+void replay_attach(struct pager *p, struct session *s)
+{
+	/* A run that is recorded is to show what faults. */
+	if (!p->trace || p->recorder)
+		return;
+	s->replay.order = trace_order(p->trace, s->shm->vpid);
+	s->replay.active = s->replay.order && order_bytes(s->replay.order);
+	s->replay.hot = s->replay.active && (p->opts->hot_us || p->opts->hot_bytes);
+}
+
+void replay_begin(struct pager *p)
+{
+	p->hot_until_us = p->opts->hot_us ? pager_now_us() + p->opts->hot_us : UINT64_MAX;
+	p->hot_left = p->opts->hot_bytes ? p->opts->hot_bytes : UINT64_MAX;
+}
+
+static void replay_cool(struct pager *p, struct session *s, const char *why)
+{
+	if (!s->replay.hot)
+		return;
+	s->replay.hot = false;
+	log_info("session %u: %llu KiB of hot pages are in: %s", s->slot,
+		 (unsigned long long)s->n->hot_bytes >> 10, why);
+	pager_kick(p->control_kick);
+}
+
+bool replay_over(struct pager *p, struct session *s)
+{
+	if (p->hot_until_us && pager_now_us() > p->hot_until_us)
+		return true;
+	return !s->replay.hot;
+}
+
+static int replay_cmp(const void *a, const void *b)
+{
+	uint64_t x = ((const struct range *)a)->start.v, y = ((const struct range *)b)->start.v;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The next step. Return: false at the end of the order. */
+static bool replay_step(struct pager *p, struct session *s)
+{
+	struct replay *r = &s->replay;
+	uint64_t left = r->hot ? REPLAY_HOT_BYTES : REPLAY_BYTES;
+	struct order_run run;
+
+	if (r->hot && left > p->hot_left)
+		left = p->hot_left;
+	r->nsteps = r->at = 0;
+	r->next = taddr(0);
+	if (!r->step)
+		r->step = malloc(REPLAY_RANGES * sizeof(*r->step));
+	if (!r->step)
+		return false;
+	while (r->nsteps < REPLAY_RANGES && left && order_take(r->order, &r->cursor, left, &run)) {
+		r->step[r->nsteps++] = run.at;
+		left -= range_len(run.at);
+		if (r->hot)
+			p->hot_left -= range_len(run.at);
+	}
+	qsort(r->step, r->nsteps, sizeof(r->step[0]), replay_cmp);
+	return r->nsteps;
+}
+
+bool replay_peek(struct pager *p, struct session *s, struct extent_view *v)
+{
+	struct replay *r = &s->replay;
+
+	while (r->active) {
+		if (r->at == r->nsteps) {
+			if (r->hot && !p->hot_left)
+				replay_cool(p, s, "the budget is spent");
+			if (replay_step(p, s))
+				continue;
+			replay_cool(p, s, "that is all of the trace");
+			r->active = false;
+			replay_free(r);
+			return false;
+		}
+		if (r->hot && pager_now_us() > p->hot_until_us)
+			replay_cool(p, s, "the time is over");
+
+		struct range want = r->step[r->at];
+
+		if (r->next.v > want.start.v)
+			want.start = r->next;
+		if (want.start.v < want.end.v && extent_next(s->owed, want.start, v)) {
+			v->at = range_cut(v->at, want);
+			if (range_len(v->at))
+				return true;
+		}
+		r->at++;
+	}
+	return false;
+}
+
+void replay_free(struct replay *r)
+{
+	free(r->step);
+	r->step = NULL;
+}
+
+void replay_advance(struct session *s, struct taddr to)
+{
+	s->replay.next = to;
+}
