@@ -383,7 +383,8 @@ static void compare_vma(int pid, const struct vma *vma, const struct level *lv,
 				continue;
 			if (pread(map_fd, &pm, 8, addr / PAGE * 8) != 8)
 				die("pagemap of %d: %s", pid, strerror(errno));
-			if (!(pm >> 62))
+			/* A guard page (bit 58) looks as if it were swapped out. */
+			if (!(pm >> 62) || (pm >> 58 & 1))
 				continue;
 			memset(want, 0, PAGE);
 			total.zero_pages++;

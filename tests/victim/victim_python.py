@@ -2,7 +2,7 @@
 """victim_python.py DIR [OBJECTS]: an interpreter full of objects that it can check.
 
 Commands and answers are lines in the FIFOs DIR/cmd and DIR/ans, as with the other victims:
-verify (all objects against what their numbers say), mutate, exit.
+verify (all objects against what their numbers say), some N (an Nth of them), mutate, exit.
 """
 import os
 import sys
@@ -52,6 +52,12 @@ def main():
             for thing in wrong[:4]:
                 answer("wrong: object %d: %.80r" % (thing.number, thing.text))
             answer("verify bad=%d objects=%d" % (len(wrong), len(index)))
+        elif word.startswith("some "):
+            part = things[:count // int(word[5:])]
+            wrong = [t for t in part if t.text != text(t.number, t.generation)
+                     or t.words != t.text.split(":")]
+            bad += len(wrong)
+            answer("some bad=%d objects=%d" % (len(wrong), len(part)))
         elif word == "mutate":
             for thing in things[::3]:
                 del index[thing.text]

@@ -1,0 +1,109 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Restored a second time, with a trace: what was touched the first time is there before it is
+# touched, and nothing else has changed.
+# timeout: 900
+. "$(dirname "$0")/lib.sh"
+in_roots forky trixie
+
+[ "$PAGER" = ours ] || { echo "1..0 # SKIP traces are ours"; exit 0; }
+
+sum_of() {
+	timeout 10 "$UR" status --json -W "$D/work" | python3 -c '
+import json, sys
+print(sum(x[sys.argv[1]] for x in json.loads(sys.stdin.readline())["sessions"]))' "$1"
+}
+hot_in() { grep -q 'hot pages are in' "$D/work/lazy.log"; }
+
+# finish: let the pager bring in the rest, which takes its lines out of the log's way.
+finish_pager() {
+	kill -TERM "$LPID"
+	pager_end
+	mv "$D/work/lazy.log" "$D/lazy.$1.log"
+}
+
+# three_runs WORK VERIFY END: restore plainly, recorded, and by the trace; each does WORK.
+three_runs() {
+	local work=$1 verify=$2 end=$3 plain replay hot total
+	pager_start --no-drain --no-trace
+	criu_restore
+	$work
+	plain=$(sum_of faults)
+	finish_pager plain
+	$verify
+	$end
+
+	pager_start --no-drain --record
+	criu_restore
+	$work
+	finish_pager record
+	$verify
+	$end
+	"$UR" trace -D "$V/img" | sed 's/^/# /'
+
+	pager_start --no-drain --hot-budget 60s
+	criu_restore
+	until_true "$WAIT" hot_in || die "the hot pages do not come"
+	hot=$(sum_of hot_bytes) total=$(sum_of total_bytes)
+	$work
+	replay=$(sum_of faults)
+	note "faults: $plain plainly, $replay by the trace; $((hot >> 10)) of $((total >> 10)) KiB were hot"
+	[ $((hot * 10)) -le $((total * 3)) ] || die "more than 30 % of the image is hot"
+	[ $((replay * 100)) -le $((plain * 3)) ] || die "more than 3 % of the faults are left"
+	[ "$hot" -ge $((4 << 20)) ] || die "that is too little to tell"
+	finish_pager replay
+	$verify
+	$end
+
+	# What is placed by a trace is what the images say.
+	pager_start --hot-budget 60s
+	criu_restore --leave-stopped
+	pager_end
+	memory_equal
+	kill -9 "$RPID"
+}
+
+# ---- redis ----
+
+cli() { timeout "$WAIT" redis-cli -s "$D/redis.sock" "$@"; }
+redis_answers() { [ "$(timeout 5 redis-cli -s "$D/redis.sock" ping 2>/dev/null)" = PONG ]; }
+redis_work() {
+	local n
+	n=$(awk 'BEGIN { for (i = 0; i < 4000; i++) print "get key:" i * 97 % 400000 }' | cli | wc -c)
+	[ "$n" -ge 400000 ] || die "4000 answers have $n bytes"
+}
+redis_verify() {
+	[ "$(cli debug digest)" = "$DIGEST" ] || die "the digest is not what it was"
+}
+redis_end() {
+	cli shutdown nosave >/dev/null 2>&1 || :
+	until_true "$WAIT" gone "$RPID" || die "redis does not end"
+	rm -f "$D/redis.sock"
+}
+redis() {
+	cd "$D"
+	setsid redis-server --save '' --appendonly no --enable-debug-command yes --daemonize no --logfile '' \
+		--dir "$D" --port 0 --unixsocket "$D/redis.sock" </dev/null >/dev/null 2>&1 8>&- 9>&- &
+	VPID=$!
+	until_true "$WAIT" redis_answers || die "redis does not answer"
+	cli debug populate 400000 key 500 >/dev/null
+	DIGEST=$(cli debug digest)
+	[ ${#DIGEST} = 40 ] || die "no digest: $DIGEST"
+	criu_dump "$VPID"
+	rm -f "$D/redis.sock"
+	three_runs redis_work redis_verify redis_end
+}
+
+# ---- CPython ----
+
+python_work() { want some 20; }
+python_verify() { want verify; }
+cpython() {
+	victim_start victim_python.py 150000
+	criu_dump "$VPID"
+	three_runs python_work python_verify target_end
+}
+
+run_case "redis: 4000 requests" redis
+run_case "CPython: a twentieth of its objects" cpython
+all_done
