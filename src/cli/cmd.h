@@ -19,6 +19,7 @@ enum cmd_exit {
 	CMD_FAILED = 1,		/* and whatever it was about is as it was */
 	CMD_USAGE = 2,
 	CMD_NO_KERNEL = 3,	/* the kernel lacks something; the text names it */
+	CMD_PARTIAL = 4,	/* failed, and it is not as it was; the text says how to go on */
 };
 
 /* The values of getopt's has_arg. */
@@ -62,6 +63,7 @@ extern const struct cmd cmd_status;
 extern const struct cmd cmd_wait;
 extern const struct cmd cmd_trace;
 extern const struct cmd cmd_check;
+extern const struct cmd cmd_move;
 extern const struct cmd cmd_maps;
 extern const struct cmd cmd_bench;
 

@@ -13,6 +13,7 @@ static const struct cmd *const verbs[] = {
 	&cmd_wait,
 	&cmd_trace,
 	&cmd_check,
+	&cmd_move,
 	&cmd_maps,
 	&cmd_bench,
 };

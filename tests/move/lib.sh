@@ -53,6 +53,19 @@ area() {
 # addr I PAGE: the address of that page.
 addr() { printf '%#x' $((at[$1] + $2 * page)); }
 
+# room: an address at which a gigabyte is free, and 256 MiB below it.
+room() {
+	local range last=0
+	while read -r range _; do
+		if [ $last != 0 ] && [ $((0x${range%-*} - last)) -gt $((5 << 28)) ]; then
+			printf '%#x' $((last + (1 << 28)))
+			return 0
+		fi
+		last=$((0x${range#*-}))
+	done <"/proc/$victim/maps"
+	bail "the victim has no room"
+}
+
 verified() { ask verify; [ "$(of bad)" = 0 ] && [ "$(of pages)" = "$1" ]; }
 # there I A N: how many pages stand there.
 there() { ask empty "$@"; of there; }
@@ -85,3 +98,12 @@ victim_kill() {
 	exec {cmd}<&- {ans}<&-
 }
 trap '[ -z "$victim" ] || kill -9 "$victim" 2>/dev/null; rm -rf "$tmp"' EXIT
+
+# needs_move: skips the whole file where nothing can be moved.
+needs_move() {
+	run check --no-criu --json
+	if [ "$(id -u)" != 0 ] || ! grep -q '"key":"uffd.move"[^}]*"answer":"yes"' "$tmp/out"; then
+		echo "1..0 # SKIP needs root and a kernel with UFFDIO_MOVE"
+		exit 0
+	fi
+}

@@ -25,6 +25,8 @@
  *	pin I P / unpin		page P as a fixed buffer of io_uring
  *	merge I			MADV_MERGEABLE
  *	guard I P		MADV_GUARD_INSTALL
+ *	split I P		an area of its own (for the kernel) begins at page P
+ *	watch I / unwatch	the area is registered with a userfaultfd of our own
  *	churn I			one thread unmaps and maps the area I again and again, until
  *	unchurn
  *	remap I J BYTES		mremap all of I to J in pieces of BYTES. Answer: ns
@@ -33,8 +35,10 @@
  *	exit			status 1 when any word was ever wrong
  */
 #include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -70,7 +74,7 @@ static bool stop_threads, stop_writer, stop_churn;
 static uint64_t thread_ops, thread_bad, writes, *written, *moved_at;
 static uint64_t churns;
 static pid_t child;
-static int ring_fd = -1;
+static int ring_fd = -1, watch_fd = -1;
 
 static struct area *area_of(const char *word)
 {
@@ -466,6 +470,18 @@ static void do_unpin(void)
 	answer("unpin");
 }
 
+static void do_watch(struct area *a)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { (uintptr_t)a->mem, a->npages * PAGE },
+				       .mode = UFFDIO_REGISTER_MODE_WP };
+
+	watch_fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (ioctl(watch_fd, UFFDIO_API, &api) || ioctl(watch_fd, UFFDIO_REGISTER, &reg))
+		fail("userfaultfd: %s", strerror(errno));
+	answer("watch");
+}
+
 /* ---- the other way to move ---- */
 
 static void do_remap(struct area *from, struct area *to, uint64_t step)
@@ -515,6 +531,13 @@ static void on_area(const char *name, struct area *a, char **save)
 		return do_churn(a);
 	if (!strcmp(name, "pin"))
 		return do_pin(a, number(save));
+	if (!strcmp(name, "watch"))
+		return do_watch(a);
+	if (!strcmp(name, "split")) {
+		uint64_t first = number(save);
+
+		return advise(name, a, first, a->npages - first, MADV_DONTDUMP);
+	}
 	if (!strcmp(name, "merge"))
 		return advise(name, a, 0, a->npages, MADV_MERGEABLE);
 	if (!strcmp(name, "guard"))
@@ -560,6 +583,10 @@ static void command(char *line)
 		return do_unfork();
 	if (!strcmp(name, "unpin"))
 		return do_unpin();
+	if (!strcmp(name, "unwatch")) {
+		close(watch_fd);
+		return answer("unwatch");
+	}
 	if (!strcmp(name, "exec")) {
 		execlp("sleep", "sleep", "1000", NULL);
 		fail("exec: %s", strerror(errno));
