@@ -205,9 +205,9 @@ const struct cmd cmd_move = {
 	.name = "move",
 	.summary = "move pages inside a live process",
 	.usage = "-p PID {SRC DST LEN | --from-file FILE}... [options]",
-	.text = "SRC and DST are addresses in the process (0x and hexadecimal digits), LEN is bytes with an\n"
-		"optional suffix K, M, G or T.  The process runs on meanwhile.  A page is moved as a whole or\n"
-		"not at all, in ascending order; its frame stays the same, nothing is copied.",
+	.text = "SRC and DST are addresses in the process (0x and hexadecimal digits), LEN is bytes with\n"
+		"an optional suffix K, M, G or T.  The process runs on meanwhile.  A page is moved as\n"
+		"a whole or not at all, in ascending order; its frame stays the same, nothing is copied.",
 	.options = move_options,
 	.run = move_main,
 };
