@@ -161,7 +161,12 @@ void control_last_word(struct pager *p);
 void control_progress(struct pager *p, bool last);
 
 /* privs.c */
+/* privs_drop - what the pager does not need. Return: 0 or -errno, logged. */
 int privs_drop(void);
+/* privs_dropped - has this process, perhaps as a pager that it was, dropped them? */
+bool privs_dropped(void);
+/* privs_hand - the same for the hand, which needs more. Return: 0 or -errno, logged. */
+int privs_hand(void);
 
 /* fdtable.c: the descriptors that a dead pager left in the shared table */
 /* fdtable_sweep - close what belongs to nobody; uffds stay, criu's connection is found again. */

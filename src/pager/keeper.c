@@ -40,6 +40,7 @@
 #include "kapi/cgroup.h"
 #include "kapi/proc.h"
 #include "kapi/uffd.h"
+#include "pager/hand.h"
 #include "pager/internal.h"
 #include "pager/keeper.h"
 #include "util/fd.h"
@@ -48,6 +49,8 @@
 /* Deaths in a row without a page placed after which we give up. */
 #define KEEPER_DEATHS_MAX 20
 #define KEEPER_POLL_US 20000
+/* Hands that are started in the place of one that died. */
+#define KEEPER_HANDS_MAX 100
 
 int keeper_pidfile(const char *path, bool first)
 {
@@ -105,6 +108,24 @@ static int keeper_end_targets(struct state *st, const char *why)
 	return 1;
 }
 
+/* The hand has ended, or the pager found that it has: another one. */
+static void keeper_hand(struct state *st)
+{
+	static unsigned int again = KEEPER_HANDS_MAX;
+	pid_t hand = st->hand_pid;
+	bool died = hand > 0 && waitpid(hand, NULL, WNOHANG) == hand;
+
+	if (died) {
+		log_warn("the hand (pid %d) has ended", hand);
+		st->hand_pid = 0;
+	}
+	if (!died && !st->hand_wanted)
+		return;
+	st->hand_wanted = 0;
+	if (again && !hand_start(st))
+		again--;
+}
+
 /* Wait for the pager's end. Return: its wait status. */
 static int keeper_wait(struct state *st, pid_t pager)
 {
@@ -120,6 +141,7 @@ static int keeper_wait(struct state *st, pid_t pager)
 
 		if (got == pager)
 			return status;
+		keeper_hand(st);
 		int sig = sigtimedwait(&set, NULL, &(struct timespec){ .tv_sec = 1 });
 
 		if (sig == SIGTERM || sig == SIGINT) {
@@ -283,6 +305,9 @@ static int keeper_life(struct state *st, const struct pager_opts *opts, int stat
 	if (listen(st->control_fd, CONTROL_BACKLOG))
 		log_debug("control socket: %s", strerror(errno));
 	for (;;) {
+		/* Without one there are no agents, and all else works. */
+		if (hand_start(st))
+			log_debug("no hand");
 		st->incarnation++;
 		pid_t pid = proc_clone_files();
 
@@ -384,6 +409,7 @@ int keeper_serve(struct state *st, const struct pager_opts *opts, int state_fd)
 		if (opts->pidfile)
 			keeper_pidfile(opts->pidfile, false);
 	}
+	hand_stop(st);
 	st->result = ret;
 	return ret;
 }

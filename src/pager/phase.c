@@ -31,6 +31,7 @@ static int phase_parse(char *spec, struct phase *ph)
 
 	if (!what)
 		return -EINVAL;
+	*ph = (struct phase){ 0 };
 	*what++ = '\0';
 	if (at) {
 		*at++ = '\0';

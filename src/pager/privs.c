@@ -37,6 +37,18 @@ static const cap_value_t privs_keep[] = {
 	CAP_SYS_PTRACE, CAP_KILL, CAP_SYS_NICE, CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, CAP_IPC_LOCK,
 };
 
+/*
+ * The hand (see hand.h) parses nothing, and keeps what injecting takes:
+ *
+ *	SYS_ADMIN	read-only mounts; suspending a target's filter of system calls
+ *	SYS_RESOURCE	a target's limits, raised for the moment
+ *	SYS_PTRACE, KILL, DAC_*	other users' processes
+ */
+static const cap_value_t privs_hand_keep[] = {
+	CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_KILL, CAP_DAC_READ_SEARCH,
+	CAP_DAC_OVERRIDE,
+};
+
 static const char *const privs_calls[] = {
 	"accept4", "bind", "brk", "clock_gettime", "clock_nanosleep", "clone", "clone3", "close",
 	"dup", "dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait",
@@ -51,7 +63,7 @@ static const char *const privs_calls[] = {
 	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_setscheduler",
 	"sched_yield", "sendmsg", "sendto", "set_robust_list", "set_tid_address",
 	"setpriority", "setsid", "shutdown",
-	"sigaltstack", "signalfd4", "socket", "statx", "tgkill", "uname", "unlink", "unlinkat",
+	"sigaltstack", "signalfd4", "socket", "socketpair", "statx", "tgkill", "uname", "unlink", "unlinkat",
 	"wait4", "waitid", "write", "writev",
 };
 
@@ -60,9 +72,9 @@ static const unsigned long privs_ioctls[] = {
 	0x5413 /* TIOCGWINSZ */, 0x5401 /* TCGETS */,
 };
 
-static int privs_caps(void)
+/* Keep these @n, as far as we have them. */
+static int privs_caps(const cap_value_t *keep, unsigned int n)
 {
-	unsigned int n = sizeof(privs_keep) / sizeof(privs_keep[0]);
 	cap_t have = cap_get_proc(), want = cap_init();
 	int ret = 0;
 
@@ -73,10 +85,10 @@ static int privs_caps(void)
 	for (unsigned int i = 0; i < n; i++) {
 		cap_flag_value_t on;
 
-		if (cap_get_flag(have, privs_keep[i], CAP_PERMITTED, &on) || on != CAP_SET)
+		if (cap_get_flag(have, keep[i], CAP_PERMITTED, &on) || on != CAP_SET)
 			continue;
-		cap_set_flag(want, CAP_PERMITTED, 1, &privs_keep[i], CAP_SET);
-		cap_set_flag(want, CAP_EFFECTIVE, 1, &privs_keep[i], CAP_SET);
+		cap_set_flag(want, CAP_PERMITTED, 1, &keep[i], CAP_SET);
+		cap_set_flag(want, CAP_EFFECTIVE, 1, &keep[i], CAP_SET);
 	}
 	if (cap_set_proc(want))
 		ret = -errno;
@@ -116,15 +128,21 @@ static int privs_filter(void)
 	return ret;
 }
 
+static bool privs_done;
+
+bool privs_dropped(void)
+{
+	return privs_done;
+}
+
 int privs_drop(void)
 {
-	static bool done;
 	int ret;
 
 	/* A pager that became the keeper has clones that are born this way. */
-	if (done)
+	if (privs_done)
 		return 0;
-	ret = privs_caps();
+	ret = privs_caps(privs_keep, sizeof(privs_keep) / sizeof(privs_keep[0]));
 	if (ret) {
 		log_err("cannot drop capabilities: %s", strerror(-ret));
 		return ret;
@@ -138,6 +156,15 @@ int privs_drop(void)
 		log_err("cannot install the seccomp filter: %s", strerror(-ret));
 		return ret;
 	}
-	done = true;
+	privs_done = true;
 	return 0;
+}
+
+int privs_hand(void)
+{
+	int ret = privs_caps(privs_hand_keep, sizeof(privs_hand_keep) / sizeof(privs_hand_keep[0]));
+
+	if (ret)
+		log_err("the hand cannot drop capabilities: %s", strerror(-ret));
+	return ret;
 }

@@ -33,6 +33,7 @@ struct state *state_create(int *fd)
 	st->conn_fd = -1;
 	st->home_cgroup_fd = -1;
 	st->status_fd = -1;
+	st->hand_fd = -1;
 	st->epoch = log_epoch_make(0, -1, 0);
 	*fd = fd_take(&mem);
 	return st;

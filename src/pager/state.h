@@ -163,6 +163,9 @@ struct state {
 	int32_t listen_fd, control_fd, images_fd, work_fd, criu_pidfd, keep_fd, progress_fd;
 	int32_t status_fd;		/* -1 once it has had its byte */
 	int32_t home_cgroup_fd;		/* cgroup.procs of the pagers' group, -1: none */
+	_Atomic int32_t hand_fd;	/* our end of the hand's socket, see hand.h; -1: none */
+	_Atomic int32_t hand_pid;
+	_Atomic uint32_t hand_wanted;	/* the pager has found that there is none */
 	_Atomic int32_t conn_fd;	/* criu's connection, -1 before and after */
 	_Atomic int32_t peer_pid;	/* criu restore as the socket names it */
 	_Atomic uint64_t epoch;		/* see log_epoch_* below */
