@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * uffd_abi: numbers of the kernel's interface that the headers of Debian 12 (6.1) lack.
+ * uffd_abi: numbers of the kernel's interface that Linux 6.1 lacks, with our series or without it.
  *
- * They are fixed for ever; whether the running kernel knows them is asked at run time (probe.h).
+ * <linux/userfaultfd.h> is the header of 6.1 with the series (kernel/uapi), whatever the system has,
+ * and the one source of UFFDIO_MOVE. What is added here came later. All are fixed for ever; whether
+ * the running kernel knows them is asked at run time (probe.h).
  */
 #ifndef KAPI_UFFD_ABI_H
 #define KAPI_UFFD_ABI_H
@@ -11,7 +13,11 @@
 #include <linux/types.h>
 #include <linux/userfaultfd.h>
 
-/* UFFDIO_API features; 1 << 12 is the last that 6.1 has. */
+#ifndef UFFDIO_MOVE
+#error "not the <linux/userfaultfd.h> of kernel/uapi: is -Ikernel/uapi missing?"
+#endif
+
+/* UFFDIO_API features; 6.1 has those up to 1 << 12, and the series adds 1 << 16. */
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)	/* 6.4 */
 #endif
@@ -20,23 +26,6 @@
 #endif
 #ifndef UFFD_FEATURE_WP_ASYNC
 #define UFFD_FEATURE_WP_ASYNC (1 << 15)		/* 6.7 */
-#endif
-#ifndef UFFD_FEATURE_MOVE
-#define UFFD_FEATURE_MOVE (1 << 16)		/* 6.8 */
-#endif
-
-#ifndef UFFDIO_MOVE
-#define _UFFDIO_MOVE 0x05
-struct uffdio_move {
-	__u64 dst;
-	__u64 src;
-	__u64 len;
-#define UFFDIO_MOVE_MODE_DONTWAKE ((__u64)1 << 0)
-#define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES ((__u64)1 << 1)
-	__u64 mode;
-	__s64 move;	/* out: bytes moved, or -errno; zero it before the call */
-};
-#define UFFDIO_MOVE _IOWR(UFFDIO, _UFFDIO_MOVE, struct uffdio_move)
 #endif
 
 #ifndef UFFDIO_POISON
@@ -48,12 +37,6 @@ struct uffdio_poison {
 	__s64 updated;	/* out: bytes poisoned, or -errno */
 };
 #define UFFDIO_POISON _IOWR(UFFDIO, _UFFDIO_POISON, struct uffdio_poison)
-#endif
-
-/* /dev/userfaultfd, 6.1 */
-#ifndef USERFAULTFD_IOC_NEW
-#define USERFAULTFD_IOC 0xAA
-#define USERFAULTFD_IOC_NEW _IO(USERFAULTFD_IOC, 0x00)
 #endif
 
 _Static_assert(sizeof(struct uffdio_move) == 40, "struct uffdio_move");
