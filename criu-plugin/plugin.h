@@ -39,6 +39,9 @@ struct settings {
 	char rate[32];		/* as the pager's option takes it; "" = its default */
 	char drain_cpu[8];	/* likewise */
 	char lost_after[12];	/* likewise */
+	char hot_budget[24];	/* likewise */
+	bool trace;		/* false: no use of traces, and no hint at dump */
+	const char *record;	/* the pager's option, NULL: nothing is recorded */
 	bool lazy_bad;		/* the first error leaves it open whether lazy pages are wanted */
 	char error[PATH_MAX + 256]; /* the first error, one line; "" = none */
 };
@@ -55,6 +58,15 @@ void settings_load(struct settings *set);
  * See wanted.c for what can be known.
  */
 bool wanted_lazy(void);
+
+/* plugin_look_for_pager - @path: PATH_MAX bytes. Return: whether there is a program. */
+bool plugin_look_for_pager(const struct settings *set, char *path);
+
+/*
+ * dump_hint - at the end of a dump: note beside the images what was in huge pages.
+ * @image_fd: the image directory.
+ */
+void dump_hint(const struct settings *set, int image_fd, char *const envp[]);
 
 /*
  * spawn_pager - execute @path, not as a child of ours.

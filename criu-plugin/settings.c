@@ -114,6 +114,39 @@ static const char *settings_set_lost_after(struct settings *set, const char *val
 	return NULL;
 }
 
+static const char *settings_set_trace(struct settings *set, const char *value)
+{
+	if (strcmp(value, "yes") && strcmp(value, "no"))
+		return "yes or no";
+	set->trace = *value == 'y';
+	return NULL;
+}
+
+static const char *settings_set_record(struct settings *set, const char *value)
+{
+	if (!strcmp(value, "yes"))
+		set->record = "--record";
+	else if (!strcmp(value, "once"))
+		set->record = "--record=once";
+	else if (!strcmp(value, "no"))
+		set->record = NULL;
+	else
+		return "yes, no or once";
+	return NULL;
+}
+
+static const char *settings_set_hot_budget(struct settings *set, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+	const char *unit = value + digits;
+
+	if (!digits || digits > 15 || strlen(unit) > 2 ||
+	    (*unit && strcmp(unit, "ms") && strcmp(unit, "s") && (!strchr("KMGT", *unit) || unit[1])))
+		return "bytes, perhaps with K, M, G or T, or a time with ms or s";
+	strcpy(set->hot_budget, value);
+	return NULL;
+}
+
 static const struct {
 	const char *key;
 	const char *(*set)(struct settings *set, const char *value);
@@ -126,6 +159,9 @@ static const struct {
 	{ "rate", settings_set_rate },
 	{ "drain-cpu", settings_set_drain_cpu },
 	{ "lost-after", settings_set_lost_after },
+	{ "trace", settings_set_trace },
+	{ "record", settings_set_record },
+	{ "hot-budget", settings_set_hot_budget },
 };
 #define SETTINGS_NKEYS (sizeof(settings_keys) / sizeof(*settings_keys))
 
@@ -208,7 +244,7 @@ void settings_load(struct settings *set)
 {
 	const char *path = getenv(SETTINGS_FILE_ENV);
 
-	*set = (struct settings){ .drain = true, .verbosity = SETTINGS_VERBOSITY,
+	*set = (struct settings){ .drain = true, .trace = true, .verbosity = SETTINGS_VERBOSITY,
 				  .log = SETTINGS_LOG };
 	settings_read_file(set, path ? path : SETTINGS_FILE, path != NULL);
 	settings_read_env(set);

@@ -190,17 +190,22 @@ static bool plugin_find_in_path(char *path)
 	return false;
 }
 
-/* @path: PATH_MAX bytes. Return: 0 or -ENOENT, logged. */
-static int plugin_find_pager(const struct settings *set, char *path)
+bool plugin_look_for_pager(const struct settings *set, char *path)
 {
 	if (*set->pager) {
 		strcpy(path, set->pager);
-		return 0;
+		return true;
 	}
 	if (plugin_find_beside(path))
-		return 0;
+		return true;
 	strcpy(path, UFFD_RELOCATE_BINDIR "/" PLUGIN_PAGER);
-	if (plugin_can_exec(path) || plugin_find_in_path(path))
+	return plugin_can_exec(path) || plugin_find_in_path(path);
+}
+
+/* @path: PATH_MAX bytes. Return: 0 or -ENOENT, logged. */
+static int plugin_find_pager(const struct settings *set, char *path)
+{
+	if (plugin_look_for_pager(set, path))
 		return 0;
 	plugin_error("no pager: " PLUGIN_PAGER " is neither beside the plugin nor in "
 		     UFFD_RELOCATE_BINDIR " nor in $PATH; install it, or name it with a line "
@@ -302,6 +307,14 @@ static int plugin_start(const struct settings *set)
 		argv[n++] = "--lost-after";
 		argv[n++] = set->lost_after;
 	}
+	if (!set->trace)
+		argv[n++] = "--no-trace";
+	if (set->record)
+		argv[n++] = set->record;
+	if (*set->hot_budget) {
+		argv[n++] = "--hot-budget";
+		argv[n++] = set->hot_budget;
+	}
 	argv[n] = NULL;
 
 	env = plugin_environ();
@@ -396,11 +409,26 @@ static int plugin_resume(int pid)
 	return -ENOTSUP;
 }
 
+/* The end of a dump that went well; see dump.c. */
+static void plugin_dumped(void)
+{
+	struct settings set;
+	char **env;
+
+	settings_load(&set);
+	if (*set.error || !set.trace || !criu_get_image_dir)
+		return;
+	env = plugin_environ();
+	if (env)
+		dump_hint(&set, criu_get_image_dir(), env);
+	free(env);
+}
+
 /* A restore that failed needs nothing more: the pager sees criu go. */
 static void plugin_exit(int stage, int ret)
 {
-	(void)stage;
-	(void)ret;
+	if (stage == CR_PLUGIN_STAGE__DUMP && !ret)
+		plugin_dumped();
 	if (plugin_ready_fd >= 0)
 		close(plugin_ready_fd);
 	plugin_ready_fd = -1;

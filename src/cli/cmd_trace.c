@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* cmd_trace: look at traces, put several into one, remove them. */
+/* cmd_trace: look at traces, put several into one, remove them; note what is in huge pages. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 
 #include "cli/cmd.h"
+#include "cli/trace_hint.h"
 #include "image/trace.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -18,6 +19,7 @@ struct trace_opts {
 	const char *images_dir;
 	const char *file;
 	bool json, ranges;
+	pid_t from, frozen_by;	/* 0: not asked for */
 };
 
 enum trace_id {
@@ -25,6 +27,8 @@ enum trace_id {
 	TRACE_TRACE,
 	TRACE_JSON,
 	TRACE_RANGES,
+	TRACE_FROM,
+	TRACE_FROZEN_BY,
 };
 
 static const struct cmd_option trace_options[] = {
@@ -33,15 +37,26 @@ static const struct cmd_option trace_options[] = {
 	{ "trace", 0, false, CMD_ARG_REQUIRED, TRACE_TRACE, "FILE",
 	  "the trace (default: uffd-relocate.trace in the images)" },
 	{ "ranges", 0, false, CMD_ARG_NONE, TRACE_RANGES, NULL, "show: every range, in order" },
-	{ "json", 0, false, CMD_ARG_NONE, TRACE_JSON, NULL, "one JSON object" },
+	{ "json", 0, false, CMD_ARG_NONE, TRACE_JSON, NULL, "show: one JSON object" },
+	{ "from", 0, false, CMD_ARG_REQUIRED, TRACE_FROM, "PID",
+	  "note what PID and its descendants have in huge pages, before a dump" },
+	{ "frozen-by", 0, false, CMD_ARG_REQUIRED, TRACE_FROZEN_BY, "PID",
+	  "the same of the tasks that criu PID is dumping (the plugin asks so)" },
 	CMD_COMMON_OPTIONS
 };
 
 static int trace_set(void *ctx, const struct cmd_option *option, bool neg, const char *arg)
 {
 	struct trace_opts *o = ctx;
+	uint64_t pid = 0;
 
 	(void)neg;
+	if (option->id == TRACE_FROM || option->id == TRACE_FROZEN_BY) {
+		int ret = cmd_number(option->name, arg, 1, INT32_MAX, &pid);
+
+		if (ret)
+			return ret;
+	}
 	switch (option->id) {
 	case TRACE_IMAGES_DIR:
 		o->images_dir = arg;
@@ -54,6 +69,12 @@ static int trace_set(void *ctx, const struct cmd_option *option, bool neg, const
 		break;
 	case TRACE_RANGES:
 		o->ranges = true;
+		break;
+	case TRACE_FROM:
+		o->from = (pid_t)pid;
+		break;
+	case TRACE_FROZEN_BY:
+		o->frozen_by = (pid_t)pid;
 		break;
 	}
 	return 0;
@@ -225,15 +246,53 @@ static int trace_drop(const struct trace_place *w)
 	return CMD_FAILED;
 }
 
+/* ---- hint ---- */
+
+/*
+ * What is known already is kept if it is of these images, or of none yet; what other images have left
+ * there is not.
+ */
+static int trace_hint(const struct trace_place *w)
+{
+	struct image_error err = { "out of memory" }, was;
+	struct trace *t = NULL, *hint = trace_new();
+	int ret = trace_load(w->dir_fd, w->o->file, w->images, &t, &was);
+
+	if (ret || (!w->images && trace_is_stamped(t))) {
+		if (ret && ret != -ENOENT)
+			log_info("%s; replaced", was.text);
+		trace_free(t);
+		t = trace_new();
+	}
+	ret = hint && t ? hint_take(hint, w->o->from, w->o->frozen_by) : -ENOMEM;
+	if (!ret && w->images)
+		ret = trace_stamp(hint, w->images, &err);
+	if (!ret)
+		ret = trace_merge(t, hint);
+	if (!ret)
+		ret = trace_save(t, w->dir_fd, w->o->file, &err);
+	if (ret && ret != -ESRCH)
+		log_err("%s", err.text);
+	trace_free(t);
+	trace_free(hint);
+	return ret ? CMD_FAILED : CMD_DONE;
+}
+
 static int trace_act(const struct trace_opts *o, int n, char **words)
 {
 	struct image_error err = { "" };
 	struct trace_place w = { .o = o };
-	const char *action = n ? words[0] : "show";
-	bool merge = !strcmp(action, "merge");
+	bool hint = o->from || o->frozen_by, merge;
+	const char *action = n ? words[0] : hint ? "hint" : "show";
 	int ret;
 
-	if (strcmp(action, "show") && strcmp(action, "drop") && !merge) {
+	merge = !strcmp(action, "merge");
+	if (hint && n) {
+		log_err("--from excludes '%s'", action);
+		return CMD_USAGE;
+	}
+
+	if (!hint && !merge && strcmp(action, "show") && strcmp(action, "drop")) {
 		log_err("'%s' is not one of show, merge, drop", action);
 		return CMD_USAGE;
 	}
@@ -256,6 +315,8 @@ static int trace_act(const struct trace_opts *o, int n, char **words)
 		w.images = NULL;
 	if (merge)
 		ret = trace_merge_all(&w, n - 1, words + 1);
+	else if (hint)
+		ret = trace_hint(&w);
 	else
 		ret = *action == 's' ? trace_show(&w) : trace_drop(&w);
 	image_close(w.images);
@@ -275,7 +336,7 @@ static int trace_run(int argc, char **argv)
 const struct cmd cmd_trace = {
 	.name = "trace",
 	.summary = "show, merge or drop what was recorded of a restore",
-	.usage = "[-D DIR] [--trace FILE] [show [--ranges] [--json] | merge FROM... | drop]",
+	.usage = "[-D DIR] [--trace FILE] [show [--ranges] [--json] | merge FROM... | drop | --from PID]",
 	.text = "TOUCHED is what the tasks touched while they were recorded, AGAIN what of it in more\n"
 		"than one restore, HUGE what was in huge pages when they were dumped (-: not known).",
 	.options = trace_options,

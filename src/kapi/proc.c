@@ -169,6 +169,11 @@ pid_t proc_ppid(pid_t pid)
 	return proc_status_last(pid, "\nPPid:");
 }
 
+pid_t proc_tracer(pid_t pid)
+{
+	return proc_status_last(pid, "\nTracerPid:");
+}
+
 /*
  * One field of /proc/PID/stat, counted from 1 as in proc(5) and at least 3: the name in field 2 may
  * hold anything, so counting begins behind it.

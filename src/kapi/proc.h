@@ -42,6 +42,8 @@ int proc_all(pid_t *out, int max);
 pid_t proc_nspid(pid_t pid);
 /* proc_ppid - Return: the parent's pid, or -errno. */
 pid_t proc_ppid(pid_t pid);
+/* proc_tracer - Return: the pid of who traces it, 0: nobody, or -errno. */
+pid_t proc_tracer(pid_t pid);
 
 /*
  * proc_cpu_of - the CPU on which the leader of a process ran last.

@@ -57,7 +57,7 @@ void recorder_touch(struct pager *p, struct session *s, const struct extent_view
 		return;
 	}
 	r->ring[head % RECORDER_RING] = (struct recorder_touch){ v->offset, v->source,
-							     s->shm->root_vpid };
+								 s->shm->root_vpid };
 	r->head = head + 1;
 	if (used == RECORDER_RING / 2)
 		pager_kick(p->control_kick);
@@ -113,7 +113,7 @@ static struct recorder_index *recorder_index(struct pager *p, uint32_t vpid)
 
 /* The address that the image gives to these bytes. Return: whether it knows them. */
 static bool recorder_address(const struct recorder_index *ix, const struct recorder_touch *t,
-			   struct taddr *out)
+			     struct taddr *out)
 {
 	size_t low = 0, high = ix->npieces;
 

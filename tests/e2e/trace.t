@@ -104,6 +104,36 @@ cpython() {
 	three_runs python_work python_verify target_end
 }
 
+# ---- what was huge ----
+
+huge_list() { "$UR" trace -D "$1" show --ranges | awk '$1 == "huge" { print $2 }'; }
+smaps_huge_kb() { awk '/^AnonHugePages:/ { n += $2 } END { print n + 0 }' "/proc/$VPID/smaps"; }
+
+# What the plugin notes in a dump is what is seen of the process before it, block for block.
+dumped_huge() {
+	local kb before after
+	victim_start victim_pattern -m 64 -H
+	kb=$(smaps_huge_kb)
+	[ "$kb" -ge $((8 << 10)) ] || skip "no huge pages to be had: $kb KiB"
+	mkdir "$D/hint" "$D/plugin"
+	cp "$B/uffd-relocate-plugin.so" "$D/plugin"
+	"$UR" trace -D "$D/hint" --from "$VPID" || die "trace --from"
+	before=$(huge_list "$D/hint")
+	UFFD_RELOCATE_PAGER=$UR criu_dump "$VPID" -L "$D/plugin"
+	after=$(huge_list "$V/img")
+	note "$kb KiB are huge: $(echo $after)"
+	[ -n "$after" ] && [ "$after" = "$before" ] || die "before the dump: $before"
+	[ "$("$UR" trace -D "$V/img" | awk 'NR == 3 { print $5 }')" = "$kb" ] || die "smaps says $kb KiB"
+	"$UR" trace -D "$V/img" | grep -q 'of these images' || die "it is not of these images"
+	# And it is no hindrance.
+	pager_start
+	criu_restore
+	want verify
+	pager_end
+	target_end
+}
+
+run_case "what a dump finds in huge pages is noted" dumped_huge
 run_case "redis: 4000 requests" redis
 run_case "CPython: a twentieth of its objects" cpython
 all_done

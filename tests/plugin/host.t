@@ -60,7 +60,18 @@ for stage in 0 1; do
 	run HOST_STAGE=$stage -- dump --lazy-pages
 	ok "stage $stage (dump, pre-dump): silent" quiet
 	ok "stage $stage: touches nothing" nothing_made
+	case $stage in
+	0) like "stage 0: the program is asked for a hint" "$(cat "$STUB_LOG")" \
+		"^args $stub trace -D /proc/self/fd/3 --frozen-by [0-9]+\$" ;;
+	1) ok "stage 1: it is not" test ! -e "$STUB_LOG" ;;
+	esac
 done
+like "a dump: criu gets no SIGCHLD" "$out" '^sigchld 0$'
+like "a dump: nothing stays open" "$out" '^fds at exit \+0$'
+run HOST_STAGE=0 UFFD_RELOCATE_TRACE=no -- dump
+ok "trace = no: no hint at dump" test ! -e "$STUB_LOG"
+run HOST_STAGE=0 UFFD_RELOCATE_TRACE=maybe -- dump
+ok "bad settings are not the dump's business" quiet
 run -- restore -d
 ok "restore without --lazy-pages: silent" quiet
 ok "restore without --lazy-pages: touches nothing" nothing_made
@@ -154,15 +165,17 @@ like "a configuration file that is absent is spoken of" "$out" '^log 3 .*absent.
 
 # 4. Settings.
 settings "pager = $tmp/path/uffd-relocate" 'lazy = yes' '' '  # comment' ' verbosity=4 ' \
-	'log = other.log' 'drain = no' 'rate = 100M' 'drain-cpu = 50' 'lost-after = 90'
+	'log = other.log' 'drain = no' 'rate = 100M' 'drain-cpu = 50' 'lost-after = 90' \
+	'trace = no' 'record = once' 'hot-budget = 64M'
 run -u UFFD_RELOCATE_PAGER -- restore
 ok "lazy = yes needs no option" started
 like "all settings reach the pager" "$(cat "$STUB_LOG")" "^args $tmp/path/uffd-relocate .* -v4 \
--o other.log --no-drain --rate 100M --drain-cpu 50 --lost-after 90\$"
-run UFFD_RELOCATE_LOG=none UFFD_RELOCATE_DRAIN=yes UFFD_RELOCATE_DRAIN_CPU=7 -- restore
+-o other.log --no-drain --rate 100M --drain-cpu 50 --lost-after 90 --no-trace --record=once --hot-budget 64M\$"
+run UFFD_RELOCATE_LOG=none UFFD_RELOCATE_DRAIN=yes UFFD_RELOCATE_DRAIN_CPU=7 UFFD_RELOCATE_TRACE=yes \
+	UFFD_RELOCATE_RECORD=yes UFFD_RELOCATE_HOT_BUDGET=1s -- restore
 ok "environment: started" started
 like "the environment has the last word" "$(cat "$STUB_LOG")" \
-	"^args $stub .* -v4 --rate 100M --drain-cpu 7 --lost-after 90\$"
+	"^args $stub .* -v4 --rate 100M --drain-cpu 7 --lost-after 90 --record --hot-budget 1s\$"
 run UFFD_RELOCATE_LAZY=auto -- restore
 ok "lazy = auto in the environment overrides yes" quiet
 settings 'lazy = no'
@@ -195,6 +208,10 @@ bad 'drain-cpu = 0' 'drain-cpu:'
 bad 'drain-cpu = 101' 'drain-cpu:'
 bad 'drain-cpu = 5%' 'drain-cpu:'
 bad 'lost-after = 1m' 'lost-after:'
+bad 'trace = maybe' 'trace:'
+bad 'record = twice' 'record:'
+bad 'hot-budget = 5m' 'hot-budget:'
+bad 'hot-budget = ms' 'hot-budget:'
 bad 'colour = red' 'unknown setting "colour"'
 bad 'lazy' 'not a "key = value" line: lazy'
 settings '# none'

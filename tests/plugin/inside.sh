@@ -26,7 +26,10 @@ echo 100 >/proc/sys/kernel/ns_last_pid 2>/dev/null
 out=$(criu dump -t "$target" -D "$img" -L /tmp/ours -v2 2>&1)
 is "dump with the plugin there" "$?" 0
 unlike "it says nothing at dump" "$out" uffd-relocate
-ok "it makes nothing at dump" test ! -e "$img/lazy-pages.socket" -a ! -e "$STUB_LOG"
+ok "it makes no socket at dump" test ! -e "$img/lazy-pages.socket"
+like "it asks for a hint about huge pages" "$(cat "$STUB_LOG")" \
+	"^args $UFFD_RELOCATE_PAGER trace -D /proc/self/fd/3 --frozen-by [0-9]+\$"
+like "in the images" "$(cat "$STUB_LOG")" "^fd 3 $img\$"
 wait_for gone "$target"
 cp -r "$img" /tmp/bad
 
@@ -144,7 +147,7 @@ is "a pager that ends before it is ready, with the tasks in its hands: restore f
 ok "it had received all" says '^magic$'
 like "a line names the task" "$log" "Error \\(uffd-relocate\\): task $target is killed, .* the pager \
 ended before it was ready"
-ok "the task is not left with zeros for its memory" gone "$target"
+ok "the task is not left with zeros for its memory" wait_for gone "$target"
 over
 
 for file in "core-$target.img" "mm-$target.img" files.img; do

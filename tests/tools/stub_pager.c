@@ -143,6 +143,11 @@ int main(int argc, char **argv)
 		return 2;
 	setvbuf(out, NULL, _IOLBF, 0);
 	say_start(argv);
+	/* As the helper of a dump all is said by now. */
+	if (!strcmp(argv[1], "trace")) {
+		rename(tmp, log);
+		return 0;
+	}
 	if (getenv("STUB_EXIT")) {
 		rename(tmp, log);
 		return atoi(getenv("STUB_EXIT"));
