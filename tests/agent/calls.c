@@ -18,10 +18,17 @@
 
 #include "tests/agent/agent.h"
 
+/* Where an abstract socket of the victim's is. */
+struct address {
+	unsigned short family;
+	char path[30];
+};
+
 /* What test and victim both hold, made before the fork. */
 static int chan[2];		/* bytes for the victim */
 static int sem_id, msg_id;
 static int lock_fd;
+static char lock_path[] = "/tmp/agent-calls.XXXXXX";
 static uint32_t *word;		/* shared, for futexes */
 
 static volatile sig_atomic_t handled;
@@ -184,13 +191,7 @@ static long in_sigwaitinfo(void)
 
 static long in_flock(void)
 {
-	int fd = open("/proc/self/fd/0", O_RDONLY);
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", lock_fd);
-	close(fd);
-	fd = open(path, O_RDWR);
-	return syscall(SYS_flock, fd, LOCK_EX);
+	return syscall(SYS_flock, open(lock_path, O_RDWR), LOCK_EX);
 }
 
 static long in_setlkw(void)
@@ -202,15 +203,15 @@ static long in_setlkw(void)
 
 static long in_accept(void)
 {
-	struct sockaddr_un { unsigned short family; char path[30]; } a = { AF_UNIX, "" };
+	struct address a = { AF_UNIX, "" };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	struct timeval tv = { 100, 0 };
 
-	snprintf(a.path + 1, sizeof(a.path) - 1, "a1-accept-%d", getpid());
+	snprintf(a.path + 1, sizeof(a.path) - 1, "agent-accept-%d", getpid());
 	bind(fd, (struct sockaddr *)&a, sizeof(a));
 	listen(fd, 1);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-	return syscall(SYS_accept, fd, NULL, NULL) >= 0;
+	return syscall(SYS_accept, fd, NULL, NULL) < 0 ? -1 : 1;
 }
 
 static long in_io_getevents(void)
@@ -253,11 +254,9 @@ static long in_inotify(void)
 {
 	char buf[4096];
 	int fd = inotify_init1(0);
-	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", lock_fd);
-	inotify_add_watch(fd, path, IN_MODIFY);
-	return syscall(SYS_read, fd, buf, sizeof(buf)) > 0;
+	inotify_add_watch(fd, lock_path, IN_MODIFY);
+	return syscall(SYS_read, fd, buf, sizeof(buf)) < 0 ? -1 : 1;
 }
 
 static long in_wait4(void)
@@ -357,10 +356,10 @@ static void by_unlock(struct victim *v)
 
 static void by_connect(struct victim *v)
 {
-	struct sockaddr_un { unsigned short family; char path[30]; } a = { AF_UNIX, "" };
+	struct address a = { AF_UNIX, "" };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	snprintf(a.path + 1, sizeof(a.path) - 1, "a1-accept-%d", v->pid);
+	snprintf(a.path + 1, sizeof(a.path) - 1, "agent-accept-%d", v->pid);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
 		bail("connect: %s", strerror(errno));
 	close(fd);
@@ -535,7 +534,7 @@ int main(void)
 	tap_timeout(55);
 	sem_id = semget(IPC_PRIVATE, 1, 0600);
 	msg_id = msgget(IPC_PRIVATE, 0600);
-	lock_fd = memfd_create("lock", 0);
+	lock_fd = mkostemp(lock_path, O_CLOEXEC);
 	word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, chan) || sem_id < 0 || msg_id < 0 || lock_fd < 0 ||
 	    word == MAP_FAILED)
@@ -551,6 +550,7 @@ int main(void)
 		interrupted(&calls[i], 7);
 		interrupted(&calls[i], 10);
 	}
+	unlink(lock_path);
 	semctl(sem_id, 0, IPC_RMID);
 	msgctl(msg_id, IPC_RMID, NULL);
 	return tap_done();
