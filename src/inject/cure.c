@@ -99,8 +99,10 @@ int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struc
 	ret = ret ? error_set(err, ret, "cannot be borrowed: %s", strerror(-ret)) :
 		    cure_in(&r, rec, opts, err);
 	back = remote_end(&r);
-	if (back)
-		ret = error_set(err, back, "it ended meanwhile: %s", strerror(-back));
+	if (back == -ESRCH)
+		ret = error_set(err, back, "it ended meanwhile");
+	else if (!ret && back)
+		ret = error_set(err, back, "it cannot be given back: %s", strerror(-back));
 	step(opts, STEP_CURE_ITSELF);
 	remote_release(&r);
 	step(opts, STEP_CURE_RELEASED);

@@ -235,8 +235,11 @@ int inject_place(pid_t pid, const struct inject_opts *opts, struct inject_record
 		step(opts, STEP_LOWERED);
 	}
 	back = remote_end(&r);
-	if (!ret && back)
-		ret = error_set(err, back, "it ended while the agent was placed: %s", strerror(-back));
+	/* Whatever failed, that is why. */
+	if (back == -ESRCH)
+		ret = error_set(err, back, "it ended while the agent was placed");
+	else if (!ret && back)
+		ret = error_set(err, back, "it cannot be given back: %s", strerror(-back));
 	if (!ret)
 		*out = rec;
 	step(opts, STEP_ITSELF);

@@ -6,7 +6,9 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "kapi/proc.h"
 #include "kapi/ptrace.h"
 
 /* glibc's header has its own names for these and cannot be had together with the kernel's. */
@@ -64,14 +66,13 @@ int ptrace_go(pid_t tid, enum ptrace_how how, int sig)
 	return request(req[how], tid, 0, (void *)(long)sig);
 }
 
-static void classify(int status, struct ptrace_stop *stop)
+/* @code: the signal, and above it the event, if it is one. */
+static void classify(int code, struct ptrace_stop *stop)
 {
-	int event = status >> 16;
+	int event = code >> 8;
 
-	*stop = (struct ptrace_stop){ .status = status, .sig = WSTOPSIG(status) };
-	if (!WIFSTOPPED(status))
-		stop->kind = PTRACE_STOP_GONE;
-	else if (event == EVENT_STOP)
+	*stop = (struct ptrace_stop){ .sig = code & 0xff };
+	if (event == EVENT_STOP)
 		stop->kind = stop->sig == SIGTRAP ? PTRACE_STOP_EVENT : PTRACE_STOP_GROUP;
 	else if (event)
 		stop->kind = PTRACE_STOP_CLONE;
@@ -83,18 +84,27 @@ static void classify(int status, struct ptrace_stop *stop)
 
 int ptrace_poll(pid_t tid, struct ptrace_stop *stop)
 {
-	int status;
-	pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
+	siginfo_t si = { .si_pid = 0 };
 
-	if (!got)
+	if (!waitid(P_PID, (id_t)tid, &si, WSTOPPED | WNOHANG | __WALL) && si.si_pid) {
+		classify(si.si_status, stop);
+		return 1;
+	}
+	si.si_pid = 0;
+	if (waitid(P_PID, (id_t)tid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL)) {
+		if (errno != ECHILD)
+			return errno == EINTR ? 0 : -errno;
+		/* Reaped; or another thread has executed a program and taken the place of this one. */
+	} else if (!si.si_pid) {
 		return 0;
-	if (got < 0 && errno == ECHILD)
-		/* Another thread has executed a program and taken the place of this one. */
-		*stop = (struct ptrace_stop){ .kind = PTRACE_STOP_GONE, .status = -1 };
-	else if (got < 0)
-		return errno == EINTR ? 0 : -errno;
-	else
-		classify(status, stop);
+	}
+	/*
+	 * Its parent hears of its end only after its tracer did.  Should we be both, it is not for
+	 * us to take that away from whoever waits for it.
+	 */
+	if (si.si_pid && proc_ppid(tid) != getpid())
+		waitpid(tid, NULL, WNOHANG | __WALL);
+	*stop = (struct ptrace_stop){ .kind = PTRACE_STOP_GONE };
 	return 1;
 }
 

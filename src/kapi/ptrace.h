@@ -45,7 +45,6 @@ enum ptrace_stop_kind {
 struct ptrace_stop {
 	enum ptrace_stop_kind kind;
 	int sig;	/* GROUP, SIGNAL */
-	int status;	/* GONE: as from waitpid(2), or -1: taken away by an exec of another thread */
 };
 
 /* ptrace_poll - has it stopped? Return: 1 and *@stop, 0 if not, or -errno. */
