@@ -29,26 +29,29 @@ int error_set(struct inject_error *err, int error, const char *fmt, ...)
 int inject_check(pid_t pid, const struct inject_opts *opts, struct inject_error *err)
 {
 	struct task_status st;
-	int ret = task_status(pid, pid, &st), fd;
+	pid_t tid, pick = task_pick(pid, &tid);
+	int ret, fd;
 
 	if (!regs_supported())
 		return error_set(err, -ENOTSUP, "agents are not made for this architecture");
+	if (pick < 0 && pick != -EAGAIN)
+		return error_set(err, pick, "it has ended");
+	ret = task_status(pid, tid, &st);
 	if (ret)
 		return error_set(err, ret, "%s", strerror(-ret));
 	if (!opts->traced && st.tracer)
 		return error_set(err, -EBUSY, "traced by process %d; end that one", st.tracer);
-	ret = task_native(pid);
+	ret = task_native(tid);
 	if (ret < 0)
 		return error_set(err, ret == -EACCES ? -EPERM : ret, "not to be looked at: %s",
 				 strerror(-ret));
 	if (!ret)
-		return st.state == 'Z' ? error_set(err, -ESRCH, "it has ended") :
-					 error_set(err, -ENOTSUP, "a 32-bit task, or one of the kernel's");
+		return error_set(err, -ENOTSUP, "a 32-bit task, or one of the kernel's");
 	if (st.shadow_stack)
 		return error_set(err, -ENOTSUP, "it runs with a shadow stack");
 	if (st.seccomp && (opts->traced || !opts->keep_traced))
 		return error_set(err, -EACCES, "a seccomp filter would kill the agent");
-	fd = procmem_open(pid);
+	fd = procmem_open(tid);
 	if (fd < 0)
 		return error_set(err, fd == -ENOENT ? -ESRCH : -EPERM,
 				 "ptrace is not allowed: %s; run as root", strerror(-fd));

@@ -57,14 +57,14 @@ int clear(struct remote *r, const struct inject_record *rec, bool unmap,
 static int cure_in(struct remote *r, const struct inject_record *rec, const struct inject_opts *opts,
 		   struct inject_error *err)
 {
-	int intact = record_intact(rec, r->mem_fd);
+	int intact = record_intact(rec, r);
 	int ret = clear(r, rec, intact == 1, opts);
 
 	if (ret)
 		return error_set(err, ret, "agent not taken out: %s", strerror(-ret));
 	if (intact < 0)
 		return error_set(err, intact, "its map cannot be read: %s", strerror(-intact));
-	return intact ? 0 : error_set(err, -ENOENT, "it has executed another program");
+	return intact ? 0 : error_set(err, -ENOENT, "what was placed is not there any more (it has executed a program?)");
 }
 
 int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struct inject_error *err)

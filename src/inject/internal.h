@@ -80,7 +80,7 @@ void limits_lift(pid_t pid, struct limits *l);
 int limits_restore(pid_t pid, struct limits *l);
 
 /* record_intact - is what was placed still what lies there? Return: 1, 0, or -errno. */
-int record_intact(const struct inject_record *rec, int mem_fd);
+int record_intact(const struct inject_record *rec, const struct remote *r);
 
 /* agent_end - kill it and wait for its end. Return: 0 or -errno. */
 int agent_end(const struct inject_record *rec, struct inject_error *err);

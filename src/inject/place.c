@@ -206,6 +206,7 @@ int inject_place(pid_t pid, const struct inject_opts *opts, struct inject_record
 	struct task_status st;
 	struct limits limits;
 	struct remote r;
+	pid_t tid;
 	bool no_seccomp;
 	int ret, back;
 
@@ -216,7 +217,8 @@ int inject_place(pid_t pid, const struct inject_opts *opts, struct inject_record
 	ret = check_patiently(pid, opts, err);
 	if (ret)
 		return ret;
-	no_seccomp = !task_status(pid, pid, &st) && st.seccomp;
+	task_pick(pid, &tid);
+	no_seccomp = !task_status(pid, tid, &st) && st.seccomp;
 	if (no_seccomp)
 		rec.flags |= INJECT_R_TRACED;
 	ret = check_stop(&r, pid, opts, no_seccomp, err);

@@ -31,12 +31,15 @@ int inject_agent_pidfd(const struct inject_record *rec)
 int inject_same_mm(const struct inject_record *rec)
 {
 	cleanup_fd int fd = inject_agent_pidfd(rec);
+	pid_t tid;
 
 	if (fd < 0)
 		return fd == -ESRCH ? 0 : fd;
 	if (proc_start_time(rec->pid) != rec->pid_start)
 		return 0;
-	return task_same_mm(rec->pid, rec->agent_pid);
+	/* The first thread may have ended before the others, and then has no memory any more. */
+	task_pick(rec->pid, &tid);
+	return tid ? task_same_mm(tid, rec->agent_pid) : 0;
 }
 
 int inject_channel(const struct inject_record *rec)
@@ -75,7 +78,7 @@ static int in_one_of_ours(const struct procmem_map *m, void *ctx)
 	return m->inode ? 1 : 0;
 }
 
-int record_intact(const struct inject_record *rec, int mem_fd)
+int record_intact(const struct inject_record *rec, const struct remote *r)
 {
 	size_t len = (size_t)(blob_end - blob_start);
 	char code[AGENT_BUDGET];
@@ -84,10 +87,10 @@ int record_intact(const struct inject_record *rec, int mem_fd)
 
 	if (len > sizeof(code) || rec->version != AGENT_VERSION)
 		return 0;
-	if (procmem_read(mem_fd, rec->code, code, len) || memcmp(code, blob_start, len) ||
-	    procmem_read(mem_fd, rec->data, &args, sizeof(args)) || args.magic != AGENT_MAGIC)
+	if (procmem_read(r->mem_fd, rec->code, code, len) || memcmp(code, blob_start, len) ||
+	    procmem_read(r->mem_fd, rec->data, &args, sizeof(args)) || args.magic != AGENT_MAGIC)
 		return 0;
-	ret = procmem_each(rec->pid, in_one_of_ours, (void *)rec);
+	ret = procmem_each(r->tid, in_one_of_ours, (void *)rec);
 	return ret < 0 ? ret : !ret;
 }
 

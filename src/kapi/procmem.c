@@ -10,19 +10,19 @@
 #include "kapi/procmem.h"
 #include "util/fd.h"
 
-static int open_in_proc(pid_t pid, const char *name, int flags)
+static int open_in_proc(pid_t tid, const char *name, int flags)
 {
 	char path[40];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
 	fd = open(path, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-int procmem_open(pid_t pid)
+int procmem_open(pid_t tid)
 {
-	return open_in_proc(pid, "mem", O_RDWR);
+	return open_in_proc(tid, "mem", O_RDWR);
 }
 
 int procmem_read(int fd, uint64_t addr, void *buf, uint64_t len)
@@ -49,10 +49,10 @@ int procmem_write(int fd, uint64_t addr, const void *buf, uint64_t len)
 	return 0;
 }
 
-int procmem_each(pid_t pid, int (*each)(const struct procmem_map *m, void *ctx), void *ctx)
+int procmem_each(pid_t tid, int (*each)(const struct procmem_map *m, void *ctx), void *ctx)
 {
 	cleanup_free char *text = NULL;
-	cleanup_fd int fd = open_in_proc(pid, "maps", O_RDONLY);
+	cleanup_fd int fd = open_in_proc(tid, "maps", O_RDONLY);
 	int ret;
 
 	if (fd < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* procmem: the memory of another process and the map of it, by /proc. */
+/* procmem: the memory of another process and the map of it, by /proc. A thread stands for its process. */
 #ifndef KAPI_PROCMEM_H
 #define KAPI_PROCMEM_H
 
@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* procmem_open - /proc/PID/mem for reading and writing. Return: a descriptor or -errno. */
-int procmem_open(pid_t pid);
+/* procmem_open - /proc/TID/mem for reading and writing. Return: a descriptor or -errno. */
+int procmem_open(pid_t tid);
 /*
  * procmem_read, procmem_write - all of it.
  * Return: 0, or -errno (-EIO: not mapped, or a missing page of a userfaultfd).
@@ -24,9 +24,9 @@ struct procmem_map {
 };
 
 /*
- * procmem_each - the lines of /proc/PID/maps, until @each returns something else than 0.
+ * procmem_each - the lines of /proc/TID/maps, until @each returns something else than 0.
  * Return: that, 0 at the end, or -errno.
  */
-int procmem_each(pid_t pid, int (*each)(const struct procmem_map *m, void *ctx), void *ctx);
+int procmem_each(pid_t tid, int (*each)(const struct procmem_map *m, void *ctx), void *ctx);
 
 #endif

@@ -82,30 +82,35 @@ static void classify(int code, struct ptrace_stop *stop)
 		stop->kind = PTRACE_STOP_SIGNAL;
 }
 
+/*
+ * Looks only.  A stop that nobody took is over when the thread goes on; and of a thread that has
+ * ended, its parent hears only after its tracer did, so that has to be taken, but not if we are both:
+ * then it is for whoever waits for that child.
+ */
 int ptrace_poll(pid_t tid, struct ptrace_stop *stop)
 {
 	siginfo_t si = { .si_pid = 0 };
+	int ret = waitid(P_PID, (id_t)tid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL);
 
-	if (!waitid(P_PID, (id_t)tid, &si, WSTOPPED | WNOHANG | __WALL) && si.si_pid) {
-		classify(si.si_status, stop);
-		return 1;
-	}
-	si.si_pid = 0;
-	if (waitid(P_PID, (id_t)tid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL)) {
-		if (errno != ECHILD)
-			return errno == EINTR ? 0 : -errno;
-		/* Reaped; or another thread has executed a program and taken the place of this one. */
-	} else if (!si.si_pid) {
-		return 0;
-	}
-	/*
-	 * Its parent hears of its end only after its tracer did.  Should we be both, it is not for
-	 * us to take that away from whoever waits for it.
-	 */
-	if (si.si_pid && proc_ppid(tid) != getpid())
-		waitpid(tid, NULL, WNOHANG | __WALL);
 	*stop = (struct ptrace_stop){ .kind = PTRACE_STOP_GONE };
+	/* ECHILD: another thread has executed a program and taken the place of this one. */
+	if (ret)
+		return errno == EINTR ? 0 : errno == ECHILD ? 1 : -errno;
+	if (!si.si_pid)
+		return 0;
+	if (si.si_code == CLD_TRAPPED || si.si_code == CLD_STOPPED)
+		classify(si.si_status, stop);
+	else if (proc_ppid(tid) != getpid())
+		waitpid(tid, NULL, WNOHANG | __WALL);
 	return 1;
+}
+
+void ptrace_take(pid_t tid)
+{
+	siginfo_t si;
+
+	/* Asked for the one thing that a stopped thread does not report, waitid() takes the stop. */
+	waitid(P_PID, (id_t)tid, &si, WCONTINUED | WNOHANG | __WALL);
 }
 
 static uint64_t now_us(void)

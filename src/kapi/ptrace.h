@@ -49,6 +49,8 @@ struct ptrace_stop {
 
 /* ptrace_poll - has it stopped? Return: 1 and *@stop, 0 if not, or -errno. */
 int ptrace_poll(pid_t tid, struct ptrace_stop *stop);
+/* ptrace_take - let no wait call of ours report the stop that it is in. */
+void ptrace_take(pid_t tid);
 #define PTRACE_FOR_EVER (~0u)
 /*
  * ptrace_wait - until it stops, at most @timeout_ms (PTRACE_FOR_EVER: no limit).

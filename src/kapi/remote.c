@@ -42,7 +42,6 @@
 #include "kapi/task.h"
 #include "util/fd.h"
 
-#define THREADS_MAX 4096
 #define VDSO_MIN 4096		/* bytes that any vDSO has */
 #define SEARCH_MAX (1u << 20)	/* bytes of one mapping that are looked through */
 /* Offset of rseq_cs in struct rseq, which is an ABI. */
@@ -59,37 +58,6 @@ static uint64_t faults(void)
 }
 
 /* ---- choosing ---- */
-
-/*
- * The leader is the thread that lives longest, as a rule, and the agent dies with the thread that
- * cloned it.  But one that sleeps uninterruptibly, in a page fault of the kernel's or waiting for a
- * disk, cannot be stopped; another is taken then.
- */
-static int choose(pid_t pid, pid_t *tid)
-{
-	static const char *const preferred = "SRtTI";
-	cleanup_free pid_t *all = calloc(THREADS_MAX, sizeof(*all));
-	struct task_status st;
-	int n, ret = task_status(pid, pid, &st);
-
-	if (ret)
-		return ret;
-	*tid = pid;
-	if (strchr(preferred, st.state))
-		return 0;
-	if (!all)
-		return -ENOMEM;
-	n = task_threads(pid, all, THREADS_MAX);
-	for (int i = 0; i < n; i++) {
-		*tid = all[i];
-		if (!task_status(pid, *tid, &st) && strchr(preferred, st.state))
-			return 0;
-	}
-	if (n < 0)
-		return n;
-	ret = task_status(pid, pid, &st);
-	return ret || st.state == 'Z' || st.state == 'X' ? -ESRCH : -EAGAIN;
-}
 
 static uint64_t find_in(int mem_fd, uint64_t start, uint64_t len)
 {
@@ -119,14 +87,14 @@ static int find_in_map(const struct procmem_map *m, void *ctx)
  */
 static int find_insn(struct remote *r)
 {
-	uint64_t vdso = task_vdso(r->pid);
+	uint64_t vdso = task_vdso(r->tid);
 	int ret;
 
 	if (vdso)
 		r->insn = find_in(r->mem_fd, vdso, VDSO_MIN);
 	if (r->insn)
 		return 0;
-	ret = procmem_each(r->pid, find_in_map, r);
+	ret = procmem_each(r->tid, find_in_map, r);
 	if (ret < 0)
 		return ret;
 	return ret ? 0 : -ENOEXEC;
@@ -134,14 +102,16 @@ static int find_insn(struct remote *r)
 
 int remote_open(struct remote *r, pid_t pid)
 {
+	pid_t any, tid = task_pick(pid, &any);
 	int ret;
 
-	*r = (struct remote){ .pid = pid, .mem_fd = procmem_open(pid) };
+	*r = (struct remote){ .pid = pid, .tid = tid, .mem_fd = -1 };
+	if (tid < 0)
+		return tid;
+	r->mem_fd = procmem_open(tid);
 	if (r->mem_fd < 0)
 		return r->mem_fd == -ENOENT ? -ESRCH : r->mem_fd;
-	ret = choose(pid, &r->tid);
-	if (!ret)
-		ret = find_insn(r);
+	ret = find_insn(r);
 	if (ret)
 		remote_close(r);
 	return ret;
@@ -483,7 +453,9 @@ void remote_release(struct remote *r)
 	if (r->begun)
 		ptrace_set_options(r->tid, base_options(r));
 	r->begun = false;
-	if (!r->lent)
+	if (r->lent)
+		ptrace_take(r->tid);
+	else
 		ptrace_go(r->tid, PTRACE_GO_FREE, 0);
 	r->stopped = false;
 }

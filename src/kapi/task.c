@@ -53,32 +53,55 @@ int task_status(pid_t pid, pid_t tid, struct task_status *st)
 	return 0;
 }
 
-int task_threads(pid_t pid, pid_t *out, int max)
+/* Can it be stopped? Tracing stops are for others to judge. */
+static bool stoppable(char state)
+{
+	return strchr("SRtTI", state);
+}
+
+pid_t task_pick(pid_t pid, pid_t *any)
 {
 	char path[32];
+	struct task_status st;
 	struct dirent *e;
-	int n = 0;
+	pid_t found = 0;
 	DIR *d;
 
+	/*
+	 * The leader is the thread that lives longest, as a rule, and an agent dies with the thread
+	 * that cloned it.
+	 */
+	*any = 0;
+	if (task_status(pid, pid, &st))
+		return -ESRCH;
+	if (stoppable(st.state))
+		return *any = pid;
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	d = opendir(path);
-	if (!d)
-		return errno == ENOENT ? -ESRCH : -errno;
-	while (n < max && (e = readdir(d)))
-		if (isdigit(e->d_name[0]))
-			out[n++] = atoi(e->d_name);
-	closedir(d);
-	return n;
+	while (d && !found && (e = readdir(d))) {
+		pid_t tid = isdigit(e->d_name[0]) ? atoi(e->d_name) : 0;
+
+		if (!tid || task_status(pid, tid, &st) || st.state == 'Z' || st.state == 'X')
+			continue;
+		*any = tid;
+		if (stoppable(st.state))
+			found = tid;
+	}
+	if (d)
+		closedir(d);
+	if (found)
+		return found;
+	return *any ? -EAGAIN : -ESRCH;
 }
 
 /* The auxiliary vector. Return: number of words read, or -errno. */
-static ssize_t read_auxv(pid_t pid, uint64_t *words, size_t max)
+static ssize_t read_auxv(pid_t tid, uint64_t *words, size_t max)
 {
 	char path[32];
 	cleanup_fd int fd = -1;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/auxv", pid);
+	snprintf(path, sizeof(path), "/proc/%d/auxv", tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
@@ -86,10 +109,10 @@ static ssize_t read_auxv(pid_t pid, uint64_t *words, size_t max)
 	return n < 0 ? n : n / (ssize_t)sizeof(*words);
 }
 
-int task_native(pid_t pid)
+int task_native(pid_t tid)
 {
 	uint64_t key;
-	ssize_t n = read_auxv(pid, &key, 1);
+	ssize_t n = read_auxv(tid, &key, 1);
 
 	/*
 	 * The vector is pairs of words of the program's own size, and the first key is a small number:
@@ -98,10 +121,10 @@ int task_native(pid_t pid)
 	return n < 0 ? (int)n : n == 1 && key < 4096;
 }
 
-uint64_t task_vdso(pid_t pid)
+uint64_t task_vdso(pid_t tid)
 {
 	uint64_t words[128];
-	ssize_t n = read_auxv(pid, words, 128);
+	ssize_t n = read_auxv(tid, words, 128);
 
 	for (ssize_t i = 0; i + 1 < n; i += 2)
 		if (words[i] == AT_SYSINFO_EHDR)

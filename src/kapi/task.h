@@ -18,14 +18,20 @@ struct task_status {
 /* task_status - of one thread. Return: 0 or -errno (-ESRCH: no such thread). */
 int task_status(pid_t pid, pid_t tid, struct task_status *st);
 
-/* task_threads - Return: how many stand in @out, at most @max, or -errno. */
-int task_threads(pid_t pid, pid_t *out, int max);
+/*
+ * task_pick - a thread of process @pid that can be stopped and seen: the leader, unless it has ended
+ * before the others or sleeps uninterruptibly.
+ * Return: its tid, -ESRCH, or -EAGAIN: all sleep uninterruptibly (*@any is one of them).
+ */
+pid_t task_pick(pid_t pid, pid_t *any);
+
+/* The following take any thread for its process. */
 
 /* task_native - is its program of our own kind (64 bit)? Return: 1, 0, or -errno. */
-int task_native(pid_t pid);
+int task_native(pid_t tid);
 
 /* task_vdso - where its vDSO begins, by its auxiliary vector; 0: not known. */
-uint64_t task_vdso(pid_t pid);
+uint64_t task_vdso(pid_t tid);
 
 /* task_same_mm - do the two share their memory? Return: 1, 0, or -errno. */
 int task_same_mm(pid_t a, pid_t b);

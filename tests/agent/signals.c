@@ -61,7 +61,7 @@ static void values(void)
 {
 	struct victim v = victim_start(counts, NULL);
 	struct inject_opts opts = opts_default();
-	uint64_t bad = 0;
+	uint64_t bad = 0, what = (uint64_t)SIGRTMIN << 48 | (uint64_t)(SI_QUEUE & 0xffff) << 32;
 
 	opts.step = send_queued;
 	at_victim = &v;
@@ -71,7 +71,7 @@ static void values(void)
 	await(v.sh->word[0] >= QUEUED);
 	is_u64(v.sh->word[0], QUEUED, "as many signals arrive as were sent");
 	for (uint64_t i = 0; i < QUEUED; i++)
-		bad += v.sh->word[1 + i] != ((uint64_t)SIGRTMIN << 48 | (uint64_t)(SI_QUEUE & 0xffff) << 32 | i);
+		bad += v.sh->word[1 + i] != (what | i);
 	is_u64(bad, 0, "in order, each with its value and kind");
 	is_i64(victim_stop(&v), 0, "the target ends as it would have");
 }
@@ -221,7 +221,10 @@ static void killed(void)
 			wrong++;
 		}
 		status = victim_stop(&v);
-		wrong += !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+			note("step %u: status %#x", at_step, status);
+			wrong++;
+		}
 		if (!ret) {
 			await(inject_agent_pidfd(&v.rec) == -ESRCH);
 			left += inject_cure(&v.rec, &opts, &v.err) != -ESRCH;
