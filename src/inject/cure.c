@@ -64,7 +64,10 @@ static int cure_in(struct remote *r, const struct inject_record *rec, const stru
 		return error_set(err, ret, "agent not taken out: %s", strerror(-ret));
 	if (intact < 0)
 		return error_set(err, intact, "its map cannot be read: %s", strerror(-intact));
-	return intact ? 0 : error_set(err, -ENOENT, "what was placed is not there any more (it has executed a program?)");
+	if (!intact)
+		return error_set(err, -ENOENT,
+				 "what was placed is not there any more (it has executed a program?)");
+	return 0;
 }
 
 int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struct inject_error *err)
