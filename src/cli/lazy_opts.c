@@ -101,6 +101,21 @@ static int set_verbosity(struct pager_opts *p, const char *arg)
 	return 0;
 }
 
+static int set_thp(const struct origin *from, const char *name, const char *arg,
+		   enum pager_thp *out)
+{
+	static const char *const words[] = { [PAGER_THP_AUTO] = "auto",
+					     [PAGER_THP_ALWAYS] = "always",
+					     [PAGER_THP_NEVER] = "never" };
+
+	for (unsigned int i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(arg, words[i])) {
+			*out = (enum pager_thp)i;
+			return 0;
+		}
+	return bad(from, name, "is auto, always or never");
+}
+
 static int set_criu_pid(const struct origin *from, const char *name, const char *arg)
 {
 	pid_t pid = 0;
@@ -189,6 +204,9 @@ static int set_plain(const struct origin *from, const struct cmd_option *option,
 	case LAZY_DRAIN:
 		p->drain = !neg;
 		return 0;
+	case LAZY_AGENT:
+		p->agent = !neg;
+		return 0;
 	case LAZY_PROGRESS:
 		o->bar = !neg;
 		return 0;
@@ -256,6 +274,12 @@ static int set_option(void *ctx, const struct cmd_option *option, bool neg, cons
 		p->trace = !neg;
 		p->trace_file = neg ? NULL : arg;
 		return 0;
+	case LAZY_THP:
+		return set_thp(from, name, arg, &p->thp);
+	case LAZY_AGENT_SLOTS:
+		return set_uint(name, arg, 1, 8, &p->agent_slots);
+	case LAZY_STAGING:
+		return cmd_bytes(name, arg, &p->staging_bytes);
 	case LAZY_CRIU_PID:
 		return set_criu_pid(from, name, arg);
 	case LAZY_ADOPT:

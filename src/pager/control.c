@@ -62,6 +62,22 @@ static void control_add(json_object *o, const char *key, uint64_t v)
 	json_object_object_add(o, key, json_object_new_int64(v));
 }
 
+static void control_agent(json_object *o, const struct agent_slot *a)
+{
+	static const char *const words[] = { [AGENT_NONE] = "none",
+					     [AGENT_PLACING] = "being placed",
+					     [AGENT_THERE] = "there",
+					     [AGENT_OVER] = "over",
+					     [AGENT_CURING] = "being taken out" };
+	uint32_t life = a->life;
+	char text[160];
+
+	snprintf(text, sizeof(text), "%s%s%s", words[life <= AGENT_CURING ? life : AGENT_NONE],
+		 a->why[0] ? ": " : "", a->why);
+	json_object_object_add(o, "agent", json_object_new_string(text));
+	control_add(o, "agent_pid", life == AGENT_THERE ? a->rec.agent_pid : 0);
+}
+
 static json_object *control_session(struct session_slot *slot, uint32_t id)
 {
 	struct session_counters *n = &slot->n;
@@ -83,8 +99,11 @@ static json_object *control_session(struct session_slot *slot, uint32_t id)
 	control_add(o, "copied_drain_bytes", n->copied_drain_bytes);
 	control_add(o, "hot_bytes", n->hot_bytes);
 	control_add(o, "replayed_bytes", n->replayed_bytes);
+	control_add(o, "moved_huge_bytes", n->moved_huge_bytes);
+	control_add(o, "moved_base_bytes", n->moved_base_bytes);
 	control_add(o, "zero_bytes", n->zero_bytes);
 	control_add(o, "discarded_bytes", n->discarded_bytes);
+	control_agent(o, &slot->agent);
 	control_add(o, "faults", n->faults);
 	control_add(o, "events_fork", n->events_fork);
 	control_add(o, "events_remap", n->events_remap);
@@ -214,7 +233,7 @@ void control_last_word(struct pager *p)
 
 struct control_sums {
 	uint64_t total, pending, faults, wait_us;
-	uint64_t fault, around, drain, hot, replayed, zero, discarded;
+	uint64_t fault, around, drain, huge, base, hot, replayed, zero, discarded;
 };
 
 static void control_sum(struct state *st, struct control_sums *sum)
@@ -234,6 +253,8 @@ static void control_sum(struct state *st, struct control_sums *sum)
 		sum->drain += n->copied_drain_bytes;
 		sum->hot += n->hot_bytes;
 		sum->replayed += n->replayed_bytes;
+		sum->huge += n->moved_huge_bytes;
+		sum->base += n->moved_base_bytes;
 		sum->zero += n->zero_bytes;
 		sum->discarded += n->discarded_bytes;
 	}
@@ -274,6 +295,8 @@ void control_progress(struct pager *p, bool last)
 	control_add(o, "copied_drain_bytes", sum.drain);
 	control_add(o, "hot_bytes", sum.hot);
 	control_add(o, "replayed_bytes", sum.replayed);
+	control_add(o, "moved_huge_bytes", sum.huge);
+	control_add(o, "moved_base_bytes", sum.base);
 	control_add(o, "zero_bytes", sum.zero);
 	control_add(o, "discarded_bytes", sum.discarded);
 	control_add(o, "faults", sum.faults);

@@ -33,7 +33,9 @@
 #include <time.h>
 
 #include "kapi/proc.h"
+#include "pager/agent.h"
 #include "pager/internal.h"
+#include "pager/plan.h"
 #include "util/log.h"
 
 /* A batch: what is looked up, fetched and verified in one go, while the target faults or not. */
@@ -51,6 +53,9 @@
 #define DRAIN_PUTS 128
 #define DRAIN_BACKOFF_US 200
 #define DRAIN_NOMEM_US 10000
+/* Blocks of an agent that one look passes by, and how soon to look again when that was all. */
+#define DRAIN_LOOKS 64
+#define DRAIN_REST_US 2000
 #define DRAIN_FAILED_US 100000
 /* A child whose process is not known yet may hold guard pages that we could not see. */
 #define DRAIN_UNKNOWN_US 2000000
@@ -145,10 +150,12 @@ static bool drain_look_trace(struct pager *p, struct session *s, struct drain_ba
 /* Step 1. Gate entered. Return: whether there is anything. */
 static bool drain_look(struct pager *p, struct session *s, struct drain_batch *b, unsigned int lane)
 {
-	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US;
+	bool quiet = pager_now_us() - s->hint_us > DRAIN_QUIET_US, round = false;
 	uint64_t bytes = quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, left = bytes;
-	uint64_t *cursor = &s->cursor[lane];
+	bool leave = s->hope == HOPE_SOON || s->hope == HOPE_HERE;
+	uint64_t *cursor = &s->cursor[lane], past;
 	unsigned int seq = s->hint_seq;
+	unsigned int looks = 0;
 	struct extent_view v;
 
 	b->n = b->nput = 0;
@@ -171,11 +178,19 @@ static bool drain_look(struct pager *p, struct session *s, struct drain_batch *b
 	}
 	for (uint64_t at = *cursor; b->n < DRAIN_PIECES && left; at = v.at.end.v) {
 		if (!extent_next(s->owed, taddr(at), &v)) {
-			if (b->n || !*cursor)
+			if (b->n || !*cursor || round)
 				break;
 			/* Round again from the start. */
+			round = true;
 			*cursor = 0;
 			v.at.end = taddr(0);
+			continue;
+		}
+		if (leave && plan_leave(s, &v, &past)) {
+			if (b->n || ++looks == DRAIN_LOOKS)
+				break;
+			v.at.end = taddr(past);
+			*cursor = past;
 			continue;
 		}
 		/* Whole blocks: a batch that ends inside an extent ends with a block. */
@@ -363,6 +378,9 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 	gate_enter(&s->gate);
 	any = s->owed && !s->shm->reason[0] && drain_look(p, s, &b, lane);
 	gate_leave(&s->gate);
+	/* What an agent is to move: faults may make some of it ours again. */
+	if (!any && s->hope)
+		s->rest_until_us = pager_now_us() + DRAIN_REST_US;
 	if (!any)
 		return 0;
 	src = p->sources[b.piece[0].source];
@@ -402,25 +420,31 @@ static bool drain_has_work(struct pager *p, struct session *s, unsigned int lane
 /* May the drain work on it now? */
 static bool drain_ready(struct pager *p, struct session *s, uint64_t now)
 {
-	if (s->backoff_until_us > now || s->shm->reason[0])
+	if (s->backoff_until_us > now || s->shm->reason[0] || (s->hope && s->rest_until_us > now))
 		return false;
 	return !p->has_guards || s->pagemap_fd >= 0 || now - s->born_us > DRAIN_UNKNOWN_US;
 }
 
-/* The next session in turn, with a reference; NULL when none is ready. */
+/*
+ * The next session in turn, with a reference; NULL when none is ready.
+ * @wait: after how many microseconds one may be; 0: not by itself.
+ */
 static struct session *drain_pick(struct pager *p, struct session *last, unsigned int lane,
-				  bool *wait)
+				  uint64_t *wait)
 {
 	uint64_t now = pager_now_us();
 	struct session *s, *pick = NULL, *first = NULL;
 	bool past = !last;
 
-	*wait = false;
+	*wait = 0;
 	pthread_mutex_lock(&p->sessions_lock);
 	TAILQ_FOREACH(s, &p->sessions, link) {
 		bool work = drain_has_work(p, s, lane), ready = work && drain_ready(p, s, now);
 
-		*wait |= work && !ready;
+		if (work && !ready)
+			*wait = *wait == DRAIN_BACKOFF_US || s->rest_until_us <= now ?
+					DRAIN_BACKOFF_US :
+					DRAIN_REST_US;
 		if (ready && past) {
 			pick = s;
 			break;
@@ -500,13 +524,13 @@ void *drain_thread(void *arg)
 	bool limited = p->opts->rate_bytes_per_s || p->opts->drain_cpu_percent < 100;
 
 	while (!p->stop) {
-		bool wait = false;
 		struct session *s = NULL;
+		uint64_t wait = 0;
 
 		if (p->st->restored)
 			s = drain_pick(p, last, 0, &wait);
 		if (!s) {
-			drain_sleep(p, wait ? DRAIN_BACKOFF_US : 1000000);
+			drain_sleep(p, wait ? wait : 1000000);
 			continue;
 		}
 		if (!p->drain_started)
@@ -541,8 +565,9 @@ void *drain_helper_thread(void *arg)
 	    p->ncpus < 2)
 		return NULL;
 	while (!p->stop) {
-		bool wait, quiet = pager_now_us() - p->fault_us > DRAIN_QUIET_US;
+		bool quiet = pager_now_us() - p->fault_us > DRAIN_QUIET_US;
 		struct session *s = NULL;
+		uint64_t wait;
 
 		if (p->drain_started && quiet)
 			s = drain_pick(p, last, 1, &wait);

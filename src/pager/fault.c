@@ -36,6 +36,7 @@
 
 #include "kapi/proc.h"
 #include "kapi/uffd.h"
+#include "pager/agent.h"
 #include "pager/internal.h"
 #include "util/log.h"
 
@@ -373,7 +374,7 @@ static bool fault_ended(struct pager *p, struct session *s)
 	 * child is owed something then, and closing the uffd would end it for the child, too.
 	 */
 	if (empty && p->st->restored && !s->shm->reason[0] &&
-	    !uffd_mm_changing(s->uffd, v.at.start.v, p->page_size))
+	    !uffd_mm_changing(s->uffd, v.at.start.v, p->page_size) && agent_over(p, s))
 		return session_end(p, s, SESSION_DONE);
 	return false;
 }

@@ -53,10 +53,11 @@ struct sweep {
 	int keeper_pidfd, state_fd;
 };
 
-static bool sweep_is_slot_pidfd(const struct state *st, int fd)
+static bool sweep_is_slot_fd(const struct state *st, int fd)
 {
 	for (uint32_t i = 0; i < st->nslots; i++)
-		if (state_slot_is(&st->session[i], SESSION_OPEN) && st->session[i].pidfd == fd)
+		if ((state_slot_is(&st->session[i], SESSION_OPEN) && st->session[i].pidfd == fd) ||
+		    (st->session[i].agent.life == AGENT_THERE && st->session[i].agent.chan_fd == fd))
 			return true;
 	return false;
 }
@@ -88,7 +89,7 @@ static void sweep_one(int fd, void *arg)
 	    fd == sw->keeper_pidfd || fd == sw->state_fd ||
 	    fd == log_fd() || fd == log_epoch_ckpt(st->epoch))
 		return;
-	if (sweep_is_slot_pidfd(st, fd) || uffd_is_uffd(fd))
+	if (sweep_is_slot_fd(st, fd) || uffd_is_uffd(fd))
 		return;
 	if (st->conn_fd < 0 && !st->restored && sweep_is_conn(fd)) {
 		st->conn_fd = fd;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "image/image.h"
+#include "pager/batch.h"
 #include "pager/pager.h"
 #include "pager/phase.h"
 #include "pager/session.h"
@@ -48,6 +49,17 @@ struct pager {
 	uint64_t hot_left;		/* bytes of --hot-budget; first drain worker */
 	atomic_int fault_cpu;		/* where the fault thread is pinned, -1: nowhere */
 	_Atomic uint64_t fault_us;	/* when a target last faulted on owed bytes */
+
+	/* Agents. */
+	bool has_move;			/* this kernel knows UFFDIO_MOVE */
+	bool huge_always;		/* the system gives huge pages to all memory */
+	int agent_epfd;
+	int agent_kick;			/* eventfd: the agents' thread should look around */
+	struct agent_list agents;	/* that thread's */
+	atomic_uint nagents;
+	_Atomic int32_t file[2 * STATE_SOURCES];	/* files.c */
+	atomic_bool files_wanted;
+	uint64_t cure_us;		/* control thread: no cure before */
 
 	atomic_bool stop;		/* threads leave at the next quiet moment */
 	atomic_bool lost;		/* some target was not served */

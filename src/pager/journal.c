@@ -18,6 +18,7 @@
 
 #include "kapi/uffd.h"
 #include "pager/internal.h"
+#include "pager/plan.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -286,13 +287,18 @@ static int journal_load_images(struct pager *p)
 		ret = session_load(p, slot->vpid, &img);
 		if (ret)
 			return ret;
-		if (journal_session(p, i)) {
+		struct session *s = journal_session(p, i);
+
+		if (s) {
+			/* What has changed since then shows when a block is looked at. */
+			if (!s->huge && plan_init(s, img.huge, img.nhuge))
+				log_warn("session %u: no memory to plan huge pages", i);
 			extent_tree_free(img.owed);
 			free(img.vma);
+			free(img.huge);
 			continue;
 		}
-		struct session *s = session_new_loaded(p, i, &img);
-
+		s = session_new_loaded(p, i, &img);
 		if (!s)
 			return -ENOMEM;
 		session_publish(p, s);

@@ -16,7 +16,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kapi/huge.h"
 #include "kapi/proc.h"
+#include "kapi/uffd.h"
+#include "pager/agent.h"
+#include "pager/files.h"
+#include "pager/hand.h"
 #include "pager/internal.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -30,7 +35,7 @@
 unsigned int gate_spin_us;
 
 struct pager_threads {
-	pthread_t fault, drain, helper, urgent[URGENT_THREADS];
+	pthread_t fault, drain, helper, agent, urgent[URGENT_THREADS];
 };
 
 static struct pager *pager_new(struct state *st, const struct pager_opts *opts)
@@ -56,10 +61,21 @@ static struct pager *pager_new(struct state *st, const struct pager_opts *opts)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&p->drain_cond, &attr);
+	TAILQ_INIT(&p->agents);
+	files_init(p);
+	/* Asked once and for all: what runs after privs_drop() may not ask. */
+	if (!st->has_move)
+		st->has_move = uffd_has_move() > 0 ? 1 : 2;
+	p->has_move = st->has_move == 1;
+	p->huge_always = huge_always();
+	p->agent_epfd = epoll_create1(EPOLL_CLOEXEC);
+	p->agent_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->fault_epfd = epoll_create1(EPOLL_CLOEXEC);
 	p->fault_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->control_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->fault_epfd < 0 || p->fault_kick < 0 || p->control_kick < 0 ||
+	if (p->agent_epfd < 0 || p->agent_kick < 0 ||
+	    epoll_ctl(p->agent_epfd, EPOLL_CTL_ADD, p->agent_kick, &ev) ||
+	    p->fault_epfd < 0 || p->fault_kick < 0 || p->control_kick < 0 ||
 	    epoll_ctl(p->fault_epfd, EPOLL_CTL_ADD, p->fault_kick, &ev)) {
 		free(p);
 		return NULL;
@@ -84,6 +100,9 @@ static void pager_free(struct pager *p)
 	close(p->fault_epfd);
 	close(p->fault_kick);
 	close(p->control_kick);
+	close(p->agent_epfd);
+	close(p->agent_kick);
+	files_free(p);
 	free(p);
 }
 
@@ -107,7 +126,8 @@ static int pager_start(struct pager *p, struct pager_threads *t)
 	urgent_start();
 	if (pthread_create(&t->fault, NULL, pager_fault_main, p) ||
 	    pthread_create(&t->drain, NULL, drain_thread, p) ||
-	    pthread_create(&t->helper, NULL, drain_helper_thread, p))
+	    pthread_create(&t->helper, NULL, drain_helper_thread, p) ||
+	    pthread_create(&t->agent, NULL, agent_thread, p))
 		return -EAGAIN;
 	for (int i = 0; i < URGENT_THREADS; i++)
 		if (pthread_create(&t->urgent[i], NULL, urgent_thread, p))
@@ -119,11 +139,13 @@ static void pager_stop(struct pager *p, struct pager_threads *t)
 {
 	p->stop = true;
 	pager_kick(p->fault_kick);
+	agent_kick(p);
 	pager_kick_drain(p);
 	urgent_stop();
 	pthread_join(t->fault, NULL);
 	pthread_join(t->drain, NULL);
 	pthread_join(t->helper, NULL);
+	pthread_join(t->agent, NULL);
 	for (int i = 0; i < URGENT_THREADS; i++)
 		pthread_join(t->urgent[i], NULL);
 }
@@ -163,7 +185,15 @@ static void pager_condemn(struct pager *p, const char *why)
 	pthread_mutex_unlock(&p->sessions_lock);
 }
 
-enum { WATCH_KICK = 1, WATCH_KEEPER, WATCH_CRIU, WATCH_LISTEN, WATCH_CONN, WATCH_CONTROL };
+enum {
+	WATCH_KICK = 1,
+	WATCH_KEEPER,
+	WATCH_CRIU,
+	WATCH_LISTEN,
+	WATCH_CONN,
+	WATCH_CONTROL,
+	WATCH_HAND,
+};
 
 static void pager_watch(int epfd, int fd, uint32_t what)
 {
@@ -171,6 +201,15 @@ static void pager_watch(int epfd, int fd, uint32_t what)
 
 	if (fd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev))
 		log_debug("cannot watch descriptor %d: %s", fd, strerror(errno));
+}
+
+static void pager_hear_hand(struct pager *p)
+{
+	struct hand_answer answer;
+	int fd;
+
+	while (hand_hear(p->st, &answer, &fd) == 1)
+		agent_answered(p, &answer, fd);
 }
 
 /*
@@ -181,7 +220,7 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 {
 	struct state *st = p->st;
 	int epfd = epoll_create1(EPOLL_CLOEXEC), ret = -1;
-	bool busy = true;
+	bool busy = true, cares;
 	uint64_t progress_us = 0, condemned_us = 0;
 
 	pager_watch(epfd, p->control_kick, WATCH_KICK);
@@ -190,6 +229,7 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 	pager_watch(epfd, st->listen_fd, WATCH_LISTEN);
 	pager_watch(epfd, st->conn_fd, WATCH_CONN);
 	pager_watch(epfd, st->control_fd, WATCH_CONTROL);
+	pager_watch(epfd, hand_poll_fd(), WATCH_HAND);
 	while (ret < 0) {
 		struct epoll_event ev[8];
 		int n = epoll_wait(epfd, ev, 8, busy ? TICK_BUSY_MS : TICK_MS);
@@ -224,6 +264,8 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 			case WATCH_CONTROL:
 				control_serve(p, st->control_fd);
 				break;
+			case WATCH_HAND:	/* see below */
+				break;
 			}
 		}
 		if (ret == PAGER_ORPHANED)
@@ -231,7 +273,10 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 		if (p->condemned)
 			pager_condemn(p, st->restored ? "criu's connection broke the protocol" :
 							"the restore failed");
+		pager_hear_hand(p);
 		busy = pager_look_after(p);
+		cares = care_look(p);
+		busy |= cares;
 		if (st->finish)
 			pager_kick_drain(p);
 		recorder_tick(p, false);
@@ -244,7 +289,7 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 		if (p->condemned && !condemned_us)
 			condemned_us = now;
 		/* A client that stays connected after a failure is not waited for. */
-		if (ret < 0 && !p->nsessions && (st->restored || p->condemned) &&
+		if (ret < 0 && !p->nsessions && !cares && (st->restored || p->condemned) &&
 		    (st->conn_fd < 0 || (p->condemned && now - condemned_us > FAILED_GRACE_US)))
 			ret = 0;
 		if (ret < 0 && st->finish && st->listen_fd >= 0) {
@@ -297,6 +342,8 @@ static int pager_adopt(struct pager *p)
 	if (!ret)
 		ret = pager_check_sources(p);
 	if (!ret)
+		care_adopt(p);
+	if (!ret)
 		ret = session_wake_up(p);
 	if (!ret)
 		ret = link_recover(p);
@@ -336,6 +383,10 @@ int pager_run(struct state *st, const struct pager_opts *opts, int keeper_pidfd,
 		log_err("cannot start: %s", strerror(errno));
 		return 1;
 	}
+	if (hand_open()) {
+		log_err("cannot talk to the hand");
+		return 1;
+	}
 	if (privs_drop())
 		return 1;
 	ret = image_open(st->images_fd, opts->auto_dedup, &p->images, &err);
@@ -363,5 +414,6 @@ int pager_run(struct state *st, const struct pager_opts *opts, int keeper_pidfd,
 	if (ret == PAGER_ORPHANED)
 		recorder_tick(p, true);
 	pager_free(p);
+	hand_close();
 	return ret;
 }

@@ -13,6 +13,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+enum pager_thp {
+	PAGER_THP_AUTO,		/* huge pages for memory that was advised to have them, or as the system
+				 * does by default */
+	PAGER_THP_ALWAYS,
+	PAGER_THP_NEVER,
+};
+
 struct pager_opts {
 	const char *images_dir;		/* -D, default "." */
 	const char *work_dir;		/* -W, default images_dir */
@@ -37,6 +44,10 @@ struct pager_opts {
 	bool record;
 	bool record_once;		/* only when there is no record yet */
 	uint64_t hot_us, hot_bytes;	/* --hot-budget, one of them; both 0: nothing before the rest */
+	bool agent;			/* an agent in the target moves pages, where possible */
+	enum pager_thp thp;
+	unsigned int agent_slots;	/* of 2 MiB, in each target */
+	uint64_t staging_bytes;		/* in all targets together */
 	bool adopt;			/* --adopt: take over from a keeper */
 	pid_t adopt_pid;		/* 0: the one that serves work_dir */
 };

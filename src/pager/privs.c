@@ -23,6 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 
+#include "kapi/mm_abi.h"
 #include "pager/internal.h"
 #include "util/log.h"
 
@@ -54,21 +55,24 @@ static const char *const privs_calls[] = {
 	"dup", "dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait",
 	"eventfd2", "exit", "exit_group", "fallocate", "fchdir", "fcntl", "fstat", "ftruncate",
 	"futex", "getcwd", "getdents64", "getegid", "geteuid", "getgid", "getpeername", "getpid",
-	"getppid", "getrandom", "getsockname", "getsockopt", "gettid", "getuid", "kill", "listen",
-	"lseek", "madvise", "membarrier", "memfd_create", "mincore", "mlock", "mmap", "mprotect",
+	"getppid", "getrandom", "getsockname", "getsockopt", "gettid", "getuid", "kcmp", "kill",
+	"listen", "lseek", "madvise", "membarrier", "memfd_create", "mincore", "mlock", "mmap", "mprotect",
 	"mremap", "munlock", "munmap", "nanosleep", "newfstatat", "openat", "pidfd_open",
-	"pidfd_send_signal", "poll", "ppoll", "prctl", "pread64", "preadv2", "prlimit64", "read",
-	"readlink", "readlinkat", "recvfrom", "recvmsg", "rename", "renameat", "restart_syscall", "rseq",
+	"pidfd_send_signal", "poll", "ppoll", "prctl", "pread64", "preadv2", "prlimit64",
+	"process_madvise", "read", "readlink", "readlinkat", "recvfrom", "recvmsg", "rename",
+	"renameat", "restart_syscall", "rseq",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sched_getaffinity",
 	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_setscheduler",
 	"sched_yield", "sendmsg", "sendto", "set_robust_list", "set_tid_address",
 	"setpriority", "setsid", "shutdown",
-	"sigaltstack", "signalfd4", "socket", "socketpair", "statx", "tgkill", "uname", "unlink", "unlinkat",
+	"sigaltstack", "signalfd4", "socket", "socketpair", "statx", "tgkill", "uname", "unlink",
+	"unlinkat",
 	"wait4", "waitid", "write", "writev",
 };
 
 static const unsigned long privs_ioctls[] = {
 	UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_REGISTER,
+	PAGEMAP_SCAN,
 	0x5413 /* TIOCGWINSZ */, 0x5401 /* TCGETS */,
 };
 

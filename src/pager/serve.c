@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "kapi/proc.h"
+#include "pager/agent.h"
 #include "pager/internal.h"
 #include "pager/keeper.h"
 #include "util/fd.h"
@@ -37,6 +38,8 @@ void pager_opts_init(struct pager_opts *opts)
 		.lost_after_s = 60,
 		.trace = true,
 		.hot_us = 200000,
+		.agent_slots = AGENT_SLOTS_DEFAULT,
+		.staging_bytes = AGENT_STAGING_DEFAULT,
 	};
 }
 

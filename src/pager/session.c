@@ -9,7 +9,9 @@
 
 #include "kapi/proc.h"
 #include "kapi/uffd.h"
+#include "pager/agent.h"
 #include "pager/internal.h"
+#include "pager/plan.h"
 #include "util/log.h"
 
 /* A replay goes through the motions again; what it counts has been counted before. */
@@ -45,12 +47,17 @@ struct session *session_new_loaded(struct pager *p, uint32_t slot, struct sessio
 
 	if (!s) {
 		free(img->vma);
+		free(img->huge);
 		return NULL;
 	}
 	memcpy(s->wipe, img->wipe, sizeof(s->wipe));
 	s->nwipes = img->nwipes;
 	s->vma = img->vma;
 	s->nvmas = img->nvmas;
+	/* Without memory for that it is COPY for all. */
+	if (plan_init(s, img->huge, img->nhuge))
+		log_warn("session %u: no memory to plan huge pages", slot);
+	free(img->huge);
 	return s;
 }
 
@@ -64,6 +71,7 @@ void session_put(struct session *s)
 		close(s->guess_fd);
 	extent_tree_free(s->owed);
 	replay_free(&s->replay);
+	extent_tree_free(s->huge);
 	free(s->vma);
 	free(s);
 }
@@ -103,6 +111,8 @@ int session_publish(struct pager *p, struct session *s)
 {
 	int ret;
 
+	if (!p->replaying)
+		care_begin(p, s);
 	/* Watched and listed in one: events of a session that no checkpoint sees would be lost. */
 	pthread_mutex_lock(&p->sessions_lock);
 	ret = p->replaying ? 0 : session_watch(p, s);
@@ -135,6 +145,7 @@ int session_wake_up(struct pager *p)
 			session_put(s);
 			continue;
 		}
+		care_begin(p, s);
 		s->n = &s->shm->n;
 		s->n->pending_bytes = extent_pending(s->owed);
 		if (!s->n->total_bytes)
@@ -155,20 +166,29 @@ int session_wake_up(struct pager *p)
 #define MADV_BIT_DONTFORK (1ull << 10)
 #define MADV_BIT_WIPEONFORK (1ull << 18)
 
+static int load_append(struct range **list, unsigned int *n, struct range at)
+{
+	/* Grown by doubling: at powers of two the array is full. */
+	if (!(*n & (*n - 1))) {
+		size_t room = *n ? 2 * *n : 1;
+		struct range *more = realloc(*list, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		*list = more;
+	}
+	(*list)[(*n)++] = at;
+	return 0;
+}
+
 static int load_vma(struct range at, uint64_t madv, void *arg)
 {
 	struct session_image *l = arg;
 
-	/* Grown by doubling: at powers of two the array is full. */
-	if (!(l->nvmas & (l->nvmas - 1))) {
-		size_t room = l->nvmas ? 2 * l->nvmas : 1;
-		struct range *more = realloc(l->vma, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		l->vma = more;
-	}
-	l->vma[l->nvmas++] = at;
+	if (load_append(&l->vma, &l->nvmas, at))
+		return -ENOMEM;
+	if (care_wants_huge(l->pager, madv) && load_append(&l->huge, &l->nhuge, at))
+		return -ENOMEM;
 	if (madv & (MADV_BIT_WIPEONFORK | MADV_BIT_DONTFORK) && l->nwipes < SESSION_WIPES_MAX)
 		l->wipe[l->nwipes++] = at;
 	return 0;
@@ -219,6 +239,7 @@ int session_load(struct pager *p, uint32_t vpid, struct session_image *out)
 	int ret;
 
 	memset(out, 0, sizeof(*out));
+	out->pager = p;
 	if (!p->images)
 		return -EBADMSG;
 	out->owed = extent_tree_new();
@@ -232,6 +253,7 @@ int session_load(struct pager *p, uint32_t vpid, struct session_image *out)
 	if (ret) {
 		extent_tree_free(out->owed);
 		free(out->vma);
+		free(out->huge);
 		memset(out, 0, sizeof(*out));
 	}
 	return ret;
@@ -397,13 +419,14 @@ bool session_end(struct pager *p, struct session *s, enum session_state how)
 	gate_unlock(&s->gate);
 
 	log_info("session %u (pid %d, image pid %d): %s; KiB hot %llu, by fault %llu, around %llu, "
-		 "replayed %llu, drain %llu, zero %llu, discarded %llu; %llu faults",
+		 "replayed %llu, drain %llu, moved %llu, zero %llu, discarded %llu; %llu faults",
 		 s->slot, s->shm->pid, s->shm->vpid, words[how],
 		 (unsigned long long)s->n->hot_bytes >> 10,
 		 (unsigned long long)s->n->copied_fault_bytes >> 10,
 		 (unsigned long long)s->n->copied_around_bytes >> 10,
 		 (unsigned long long)s->n->replayed_bytes >> 10,
 		 (unsigned long long)s->n->copied_drain_bytes >> 10,
+		 (unsigned long long)(s->n->moved_huge_bytes + s->n->moved_base_bytes) >> 10,
 		 (unsigned long long)s->n->zero_bytes >> 10,
 		 (unsigned long long)s->n->discarded_bytes >> 10, (unsigned long long)s->n->faults);
 	epoll_ctl(p->fault_epfd, EPOLL_CTL_DEL, s->uffd, NULL);

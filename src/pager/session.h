@@ -76,6 +76,7 @@ struct session {
 	uint64_t cursor[SOURCE_LANES];
 	unsigned int hint_seen;
 	_Atomic uint64_t backoff_until_us;
+	_Atomic uint64_t rest_until_us;	/* all that is owed is the agent's to move */
 
 	_Atomic uint64_t failing_since_us;	/* source errors that may pass; 0: none */
 
@@ -83,6 +84,16 @@ struct session {
 	_Atomic uint64_t hint_addr;
 	_Atomic uint64_t hint_us;	/* when */
 	atomic_uint hint_seq;
+
+	/* The agent; see agent.h. */
+	struct extent_tree *huge;	/* under the gate: see plan.h */
+	_Atomic uint32_t hope;		/* enum agent_hope */
+	atomic_bool agent_new;		/* the agents' thread has yet to begin with it */
+	bool agent_settle;
+	atomic_bool agent_leaving;	/* no agent is wanted any longer */
+	uint64_t hope_us;		/* control thread only: since when */
+	uint64_t cure_since_us;		/* likewise */
+	atomic_bool cure_waits;		/* for a debugger: the session does not */
 
 	/* Set by the fault thread that found the gate lent; who takes it back clears it and kicks. */
 	atomic_bool gate_missed;
@@ -104,9 +115,12 @@ TAILQ_HEAD(session_list, session);
 
 /* What the images say of one task. */
 struct session_image {
+	const struct pager *pager;
 	struct extent_tree *owed;
 	struct range wipe[SESSION_WIPES_MAX];	/* WIPEONFORK */
 	unsigned int nwipes;
+	struct range *huge;	/* VMAs that should have huge pages; caller frees */
+	unsigned int nhuge;
 	struct range *vma;	/* all that criu can make lazy; caller frees */
 	unsigned int nvmas;
 };

@@ -152,6 +152,7 @@ struct state {
 	_Atomic uint32_t handover;	/* --adopt by hand: pid of the one that takes over */
 	_Atomic uint32_t handed;	/* the same pid once it is the keeper; 0 before */
 #define HANDED_TAKEN_BACK UINT32_MAX	/* the old keeper went on instead */
+	uint32_t has_move;		/* UFFDIO_MOVE: 0 not asked yet, 1 yes, 2 no */
 	_Atomic uint32_t punched;	/* --auto-dedup has changed pages files */
 	_Atomic uint32_t record_saved;	/* the trace on disk knows of this run */
 	_Atomic uint32_t failed;	/* some target was not served to its end */

@@ -170,6 +170,11 @@ static int image_punch(struct source *src, uint64_t off, uint64_t len)
 	return ret;
 }
 
+static int image_file(struct source *src)
+{
+	return image_of(src)->fd;
+}
+
 static void image_close(struct source *src)
 {
 	struct source_image *img = image_of(src);
@@ -185,6 +190,7 @@ static const struct source_ops image_ops = {
 	.fetch = image_fetch,
 	.window = image_window,
 	.verify = image_verify,
+	.file = image_file,
 	.punch = image_punch,
 	.close = image_close,
 };

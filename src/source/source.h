@@ -10,6 +10,7 @@
  *	verify	is the source still the one that was opened?  A mapping of a file that shrank
  *		reads as zeros in its last page, so whoever places out of a window asks before and
  *		after each batch
+ *	file	the local file behind it, for those who read it by themselves (-1: there is none)
  *	punch	the bytes were placed for good and will not be asked for again (--auto-dedup)
  *
  * All calls may be made by several threads at once.
@@ -29,6 +30,7 @@ struct source_ops {
 	int (*window)(struct source *src, unsigned int lane, uint64_t off, size_t len,
 		      const void **ptr);
 	int (*verify)(struct source *src);
+	int (*file)(struct source *src);
 	int (*punch)(struct source *src, uint64_t off, uint64_t len);
 	void (*close)(struct source *src);
 };
@@ -65,6 +67,12 @@ static inline int source_window(struct source *src, unsigned int lane, uint64_t 
 static inline int source_verify(struct source *src)
 {
 	return src->ops->verify(src);
+}
+
+/* source_file - Return: its descriptor, the source's own, or -1. */
+static inline int source_file(struct source *src)
+{
+	return src->ops->file ? src->ops->file(src) : -1;
 }
 
 /* source_punch - Return: 0 (also where the source has no use for it) or -errno. */

@@ -1,0 +1,115 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# The agent in the target: huge pages come back huge, and nothing of it is left behind.
+# timeout: 600
+. "$(dirname "$0")/lib.sh"
+in_roots forky trixie
+
+# huge_kb PID: memory of the process that huge pages map.
+huge_kb() { awk '/^AnonHugePages:/ { n += $2 } END { print n + 0 }' "/proc/$1/smaps"; }
+
+# maps_of PID: its VMAs; neighbours of one kind count as one, since criu merges some.
+maps_of() {
+	awk '{ split($1, at, "-"); kind = $2 " " $6 }
+		kind ~ /\[v/ { next }
+		at[1] != end || kind != last { if (last) print start, end, last; start = at[1] }
+		{ end = at[2]; last = kind }
+		END { print start, end, last }' "/proc/$1/maps"
+}
+
+# last KEY: from the last status of the pager, see `ended`.
+last() {
+	python3 -c '
+import json, sys
+print(sum(x[sys.argv[1]] for x in json.load(open(sys.argv[2]))["sessions"]))' "$1" "$D/last.json"
+}
+
+# agent_start: our pager, whose last word is kept.
+agent_start() {
+	[ "$PAGER" = ours ] || skip "criu's own pager has no agent"
+	pager_start --agent
+	(cd "$D/work" && exec python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect("uffd-relocate.socket")
+s.send(b"wait\n")
+open("waiting", "w").close()
+print(s.makefile().read())') >"$D/last.json" 2>"$D/wait.log" 8>&- 9>&- </dev/null &
+	WAITER=$!
+	until_true "$WAIT" test -e "$D/work/waiting" || die "the waiter does not get through"
+}
+
+ended() {
+	pager_end
+	wait $WAITER || die "the waiter failed: $(cat "$D/wait.log")"
+	note "moved $(last moved_huge_bytes) huge, $(last moved_base_bytes) base, copied" \
+		"$(last copied_drain_bytes) drain, $(last copied_fault_bytes) fault"
+}
+
+# children PID: what stands below it.
+children() { cat "/proc/$1/task/"*/children; }
+
+huge() {
+	victim_start victim_pattern -m 128 "$@"
+	maps_of "$VPID" >"$D/maps.before"
+	criu_dump "$VPID"
+	agent_start
+	criu_restore
+	ended
+	[ "$(last moved_huge_bytes)" -ge $((120 << 20)) ] || die "not moved as huge pages"
+	[ "$(huge_kb "$RPID")" -ge $((120 << 10)) ] || die "$(huge_kb "$RPID") kB are huge"
+	maps_of "$RPID" >"$D/maps.after"
+	diff "$D/maps.before" "$D/maps.after" || die "the target's maps are not what they were"
+	[ -z "$(children "$RPID")" ] || die "the agent is still there"
+	want verify
+	ask rewrite all
+	want verify
+	target_end
+}
+
+# killed PHASE[@N]: the pager is killed there; the next one goes on with the agent.
+killed() {
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	export UFFD_RELOCATE_FAULT="$1=kill"
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	until_true "$WAIT" grep -q 'phase .*: killed' "$D/work/lazy.log" ||
+		die "the pager did not come to $1"
+	want verify
+	pager_end
+	wait $WAITER || :
+	[ -z "$(children "$RPID")" ] || die "the agent is still there"
+	note "$(huge_kb "$RPID") kB are huge"
+	want verify
+	target_end
+}
+
+# dead: the agent is killed while the pager is about to give it an order.
+dead() {
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	hold_at "$1@3"
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	held
+	kill -9 "$(status_of agent_pid)"
+	release
+	want verify
+	ended
+	[ -z "$(children "$RPID")" ] || die "the agent is still there"
+	want verify
+	target_end
+}
+
+run_case "huge pages come back huge" huge -H
+run_case "huge pages with holes" huge -H -x 511
+for phase in agent-stage agent-move agent-ordered agent-moved; do
+	run_case "pager killed at $phase" killed $phase@3
+done
+run_case "agent killed before an order to read" dead agent-stage
+run_case "agent killed before an order to move" dead agent-move
+run_case "agent killed with an order to move under way" dead agent-ordered
+all_done
