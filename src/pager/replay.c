@@ -13,6 +13,8 @@
 #define REPLAY_HOT_BYTES (64u << 20)
 #define REPLAY_BYTES (2u << 20)
 #define REPLAY_RANGES 16384u
+/* A budget in bytes is not waited for longer than this. */
+#define REPLAY_HOT_MAX_US 10000000
 
 void trace_open(struct pager *p)
 {
@@ -52,7 +54,7 @@ void replay_attach(struct pager *p, struct session *s)
 
 void replay_begin(struct pager *p)
 {
-	p->hot_until_us = p->opts->hot_us ? pager_now_us() + p->opts->hot_us : UINT64_MAX;
+	p->hot_until_us = pager_now_us() + (p->opts->hot_us ? p->opts->hot_us : REPLAY_HOT_MAX_US);
 	p->hot_left = p->opts->hot_bytes ? p->opts->hot_bytes : UINT64_MAX;
 }
 
@@ -70,7 +72,8 @@ bool replay_over(struct pager *p, struct session *s)
 {
 	if (p->hot_until_us && pager_now_us() > p->hot_until_us)
 		return true;
-	return !s->replay.hot;
+	/* All of it is in, or the task is lost: then the drain has no more to do with it. */
+	return !s->replay.hot || !s->n->pending_bytes || s->shm->reason[0];
 }
 
 static int replay_cmp(const void *a, const void *b)

@@ -312,6 +312,8 @@ void session_placed(struct pager *p, struct session *s, struct range at, _Atomic
 		log_debug("session %u: nothing is owed any longer", s->slot);
 		s->ending = true;
 		pager_kick(p->fault_kick);
+		if (s->replay.hot)
+			pager_kick(p->control_kick);
 	}
 }
 

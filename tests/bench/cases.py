@@ -45,6 +45,8 @@ class Arm:
     rss: bool = False
     prewarm: bool = True
     rounds_cap: tuple = (99, 99)  # full, quick
+    program: bool = False  # image is one of replay.py's
+    options: list = field(default_factory=list)  # of our pager; with a program only
 
 
 @dataclass
@@ -70,6 +72,20 @@ class Case:
     needs_plugin: bool = False
     needs_mib: int = 3 << 10
     labels: dict = field(default_factory=dict)
+
+
+def replay_case(program):
+    """A program restored by a trace: faults against the same without it, time against stock."""
+    def arm(side, *options):
+        return Arm(side, program, program=True, options=list(options))
+
+    return Case("replay-" + program,
+                {"plain": arm("ours", "--no-drain", "--no-trace"),
+                 "demand": arm("ours", "--no-drain"), "ours": arm("ours"), "peer": arm("peer")},
+                [Figure("faults", "", 0.03, "demand", "plain", lambda r: r.faults,
+                        against="ours without a trace, both on demand only"),
+                 Figure("time", "ms", 0.6, "ours", "peer", ms("time"))],
+                needs_plugin=True)
 
 
 def table(quick):
@@ -116,6 +132,8 @@ def table(quick):
               Figure("rss", "MiB", 256, "ours", "peer", lambda r: r.rss_file_kb / 1024,
                      bar_on="ours", suffix="/file-window")],
              needs_mib=11 << 10),
+        replay_case("redis"),
+        replay_case("cpython"),
     ]
 
 
