@@ -83,6 +83,20 @@ static int replay_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* What touches becomes one. Return: ranges left. */
+static unsigned int replay_join(struct range *step, unsigned int n)
+{
+	unsigned int last = 0;
+
+	for (unsigned int i = 1; i < n; i++) {
+		if (step[i].start.v == step[last].end.v)
+			step[last].end = step[i].end;
+		else
+			step[++last] = step[i];
+	}
+	return n ? last + 1 : 0;
+}
+
 /* The next step. Return: false at the end of the order. */
 static bool replay_step(struct pager *p, struct session *s)
 {
@@ -105,6 +119,7 @@ static bool replay_step(struct pager *p, struct session *s)
 			p->hot_left -= range_len(run.at);
 	}
 	qsort(r->step, r->nsteps, sizeof(r->step[0]), replay_cmp);
+	r->nsteps = replay_join(r->step, r->nsteps);
 	return r->nsteps;
 }
 
