@@ -13,26 +13,18 @@ while read -r word a rest; do
 done < <(table "$LINT_DIR/symbols.table")
 any=$(IFS='|'; echo "${!owners[*]}")
 
-# Undefined symbols of an object or a shared object, without their versions.
+# Undefined symbols of an object, without their versions.
 undefined() {
-	case $1 in
-	*.so) nm -D -u "$1" ;;
-	*) nm -u "$1" ;;
-	esac | awk '{ print $NF }' | sed 's/@.*//'
+	nm -u "$1" | awk '{ print $NF }' | sed 's/@.*//'
 }
 
 bad='' impure='' seen=0 pure_seen=0
-for object in "$O"/src/*/*.o "$O"/*.so; do
+for object in "$O"/src/*/*.o "$O"/criu-plugin/*.o; do
 	[ -e "$object" ] || continue
 	name=${object#"$O"/}
-	case $name in
-	*.so) room=criu-plugin ;;
-	*)
-		room=${name#src/} room=${room%%/*}
-		# What a source that is no more left behind does not count.
-		[ -e "${name%.o}.c" ] || continue
-		;;
-	esac
+	room=${name#src/} room=${room%%/*}
+	# What a source that is no more left behind does not count.
+	[ -e "${name%.o}.c" ] || continue
 	seen=$((seen + 1))
 	while read -r symbol; do
 		for pattern in "${!owners[@]}"; do
