@@ -146,6 +146,15 @@ bool order_find(const struct order *o, struct taddr addr, struct order_run *out)
 	return true;
 }
 
+bool order_next(const struct order *o, struct taddr addr, struct order_run *out)
+{
+	const struct order_node *n = order_at_or_after(o, addr.v);
+
+	if (n)
+		*out = n->run;
+	return n;
+}
+
 int order_for_each(const struct order *o, int (*fn)(const struct order_run *run, void *arg),
 		   void *arg)
 {

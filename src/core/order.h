@@ -49,6 +49,12 @@ int64_t order_add(struct order *o, struct range at, uint32_t count);
 /* order_find - the run that holds @addr. Return: true and *@out (may be NULL), or false. */
 bool order_find(const struct order *o, struct taddr addr, struct order_run *out);
 
+/*
+ * order_next - the first run by address that ends behind @addr: it holds @addr or is the next one.
+ * Return: true and *@out, or false when there is none.
+ */
+bool order_next(const struct order *o, struct taddr addr, struct order_run *out);
+
 /* order_for_each - walk in order. Return: 0, or the first non-zero value that @fn returned. */
 int order_for_each(const struct order *o, int (*fn)(const struct order_run *run, void *arg),
 		   void *arg);

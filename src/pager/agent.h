@@ -93,6 +93,8 @@ void care_begin(struct pager *p, struct session *s);
 void care_adopt(struct pager *p);
 /* care_wants_huge - should memory advised like that come in huge pages? @madv: bit n: MADV_n. */
 bool care_wants_huge(const struct pager *p, uint64_t madv);
+/* care_lets_huge - and what was in huge pages at the dump? */
+bool care_lets_huge(uint64_t madv);
 /* care_look - ask the hand for what is due. Return: anything that must not be left undone? */
 bool care_look(struct pager *p);
 

@@ -37,6 +37,11 @@ bool care_wants_huge(const struct pager *p, uint64_t madv)
 	return p->opts->thp == PAGER_THP_ALWAYS || madv & MADV_BIT_HUGEPAGE || p->huge_always;
 }
 
+bool care_lets_huge(uint64_t madv)
+{
+	return !(madv & MADV_BIT_NOHUGEPAGE);
+}
+
 void care_begin(struct pager *p, struct session *s)
 {
 	struct agent_slot *sl = &s->shm->agent;

@@ -15,7 +15,7 @@
 
 enum pager_thp {
 	PAGER_THP_AUTO,		/* huge pages for memory that was advised to have them, or as the system
-				 * does by default */
+				 * does by default, or that had them at the dump */
 	PAGER_THP_ALWAYS,
 	PAGER_THP_NEVER,
 };

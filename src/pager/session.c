@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "image/trace.h"
 #include "kapi/proc.h"
 #include "kapi/uffd.h"
 #include "pager/agent.h"
@@ -181,14 +182,34 @@ static int load_append(struct range **list, unsigned int *n, struct range at)
 	return 0;
 }
 
+/* The blocks of a VMA that were huge at the dump. */
+static int load_was_huge(struct session_image *l, struct range vma)
+{
+	struct order_run run;
+
+	for (struct taddr at = vma.start; order_next(l->was_huge, at, &run); at = run.at.end) {
+		struct range part = range_cut(run.at, vma);
+
+		if (run.at.start.v >= vma.end.v)
+			break;
+		if (range_len(part) && load_append(&l->huge, &l->nhuge, part))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int load_vma(struct range at, uint64_t madv, void *arg)
 {
 	struct session_image *l = arg;
 
 	if (load_append(&l->vma, &l->nvmas, at))
 		return -ENOMEM;
-	if (care_wants_huge(l->pager, madv) && load_append(&l->huge, &l->nhuge, at))
+	if (care_wants_huge(l->pager, madv)) {
+		if (load_append(&l->huge, &l->nhuge, at))
+			return -ENOMEM;
+	} else if (l->was_huge && care_lets_huge(madv) && load_was_huge(l, at)) {
 		return -ENOMEM;
+	}
 	if (madv & (MADV_BIT_WIPEONFORK | MADV_BIT_DONTFORK) && l->nwipes < SESSION_WIPES_MAX)
 		l->wipe[l->nwipes++] = at;
 	return 0;
@@ -240,6 +261,8 @@ int session_load(struct pager *p, uint32_t vpid, struct session_image *out)
 
 	memset(out, 0, sizeof(*out));
 	out->pager = p;
+	if (p->trace && p->opts->thp == PAGER_THP_AUTO)
+		out->was_huge = trace_huge(p->trace, vpid);
 	if (!p->images)
 		return -EBADMSG;
 	out->owed = extent_tree_new();

@@ -116,10 +116,11 @@ TAILQ_HEAD(session_list, session);
 /* What the images say of one task. */
 struct session_image {
 	const struct pager *pager;
+	const struct order *was_huge;	/* at the dump; NULL: not known, or it does not count */
 	struct extent_tree *owed;
 	struct range wipe[SESSION_WIPES_MAX];	/* WIPEONFORK */
 	unsigned int nwipes;
-	struct range *huge;	/* VMAs that should have huge pages; caller frees */
+	struct range *huge;	/* what should have huge pages; caller frees */
 	unsigned int nhuge;
 	struct range *vma;	/* all that criu can make lazy; caller frees */
 	unsigned int nvmas;

@@ -133,7 +133,36 @@ dumped_huge() {
 	target_end
 }
 
+# Huge pages that nothing but the trace tells of: neither the VMA nor the system asks for them.
+moved_as_huge() {
+	local mode
+	mode=$(cat /sys/kernel/mm/transparent_hugepage/enabled)
+	[[ $mode != *"[always]"* ]] || skip "all memory gets huge pages here"
+	victim_start victim_pattern -m 64
+	ask collapse
+	[ "$(smaps_huge_kb)" -ge $((60 << 10)) ] || skip "no huge pages to be had: $ANS"
+	"$UR" trace -D "$D" --from "$VPID" || die "trace --from"
+	criu_dump "$VPID"
+	pager_start --agent
+	criu_restore
+	pager_end
+	VPID=$RPID
+	[ "$(smaps_huge_kb)" -lt $((8 << 10)) ] || die "huge pages with nothing to ask for them"
+	target_end
+
+	mv "$D/uffd-relocate.trace" "$V/img"
+	pager_start --agent
+	criu_restore
+	pager_end
+	VPID=$RPID
+	note "$(smaps_huge_kb) KiB are huge"
+	[ "$(smaps_huge_kb)" -ge $((60 << 10)) ] || die "only $(smaps_huge_kb) KiB came as huge pages"
+	want verify
+	target_end
+}
+
 run_case "what a dump finds in huge pages is noted" dumped_huge
+run_case "what was huge at the dump comes huge" moved_as_huge
 run_case "redis: 4000 requests" redis
 run_case "CPython: a twentieth of its objects" cpython
 all_done

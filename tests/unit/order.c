@@ -88,6 +88,7 @@ static bool same(const struct order *o, const struct model *m)
 	struct walk w = { .m = m, .good = true }, taken = { .m = m, .good = true };
 	struct order_cursor c = { 0 };
 	struct order_run run;
+	uint64_t byaddr = 0;
 	bool good;
 
 	order_for_each(o, walk_run, &w);
@@ -100,6 +101,17 @@ static bool same(const struct order *o, const struct model *m)
 		if (m->rank[i] != NONE)
 			good &= range_has(run.at, at) && run.count == m->count[i];
 	}
+	/* By address, without a gap left out. */
+	for (uint64_t at = m->base, i = 0; order_next(o, taddr(at), &run); at = run.at.end.v) {
+		for (; good && m->base + i * UNIT < run.at.start.v; i++)
+			good = i < NPAGES && m->rank[i] == NONE;
+		for (; good && m->base + i * UNIT < run.at.end.v; i++)
+			good = i < NPAGES && m->rank[i] != NONE;
+		if (!good)
+			return false;
+		byaddr += range_len(run.at);
+	}
+	good &= byaddr == order_bytes(o);
 	/* In pieces, whatever their size. */
 	while (order_take(o, &c, (1 + rnd(5)) * UNIT, &run)) {
 		taken.runs = 0;

@@ -18,6 +18,7 @@
  *				are counted and give the quantiles
  *	run SEED		all threads check and rewrite random pages until "stop"
  *	stop
+ *	collapse		the region into huge pages, whatever its flags (MADV_COLLAPSE)
  *	rss			resident pages of the region, by mincore(2)
  *	ping			answer at once
  *	spoil PAGE		change one bit of a data page: the next verify must say bad=1
@@ -28,6 +29,10 @@
 #include <sys/prctl.h>
 
 #include "victim/victim.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25	/* 6.1 */
+#endif
 
 #define MAX_THREADS 64
 #define MAX_LAT 65536
@@ -378,6 +383,8 @@ int main(int argc, char **argv)
 			do_lat(args);
 		else if (!strcmp(line, "rss"))
 			do_rss();
+		else if (!strcmp(line, "collapse"))
+			answer("collapse errno=%d", madvise(mem, npages * PAGE, MADV_COLLAPSE) ? errno : 0);
 		else if (!strcmp(line, "ping"))
 			answer("ping");
 		else if (!strcmp(line, "spoil")) {
