@@ -5,7 +5,10 @@ TEST_PROGS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*.c tests/kapi/*.c tes
 # Helpers and targets that run inside other roots: plain libc programs, built static.
 TEST_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/tools/*.c tests/victim/*.c tests/deny/*.c))
 
-tests-build: $(TEST_PROGS) $(TEST_TOOLS)
+# The races against UFFDIO_MOVE, for the machines of tests/vm.
+TEST_RACE := $(O)/tests/vm/race
+
+tests-build: $(TEST_PROGS) $(TEST_TOOLS) $(TEST_RACE)
 
 $(TEST_PROGS:=.o): DEFS += -I. -Itests
 $(TEST_PROGS:=.o): | $(PB_SRCS:.c=.h)
@@ -18,6 +21,11 @@ $(TEST_TOOLS): $(O)/%: %.c $(FLAGS)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(WARN) $(DEFS) $(CPPFLAGS) -I. -Itests -O2 -g -static -MMD -MP -MF $@.d -o $@ $< -lpthread
+
+$(TEST_RACE): $(wildcard tests/vm/race/*.[ch]) $(FLAGS)
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(WARN) $(DEFS) $(CPPFLAGS) -O2 -g -static -o $@ $(filter %.c,$^) -lpthread
 
 -include $(TEST_PROGS:=.d) $(TEST_TOOLS:=.d)
 .PHONY: tests-build

@@ -16,6 +16,11 @@
 #define MADV_HWPOISON	100
 #endif
 
+static void no_harm(int sig)
+{
+	(void)sig;
+}
+
 TEST_F(move, row83_hwpoison)
 {
 	__s64 moved;
@@ -23,6 +28,7 @@ TEST_F(move, row83_hwpoison)
 	/* The page is lost until the next boot, so somebody has to agree. */
 	if (!getenv("UFFD_MOVE_HWPOISON"))
 		LACKS(return, "UFFD_MOVE_HWPOISON=1 in the environment (costs a page of RAM)");
+	signal(SIGBUS, no_harm);
 	pages_fill(self->src, N, 1);
 	if (madvise(PAGE(self->src, K), page_size, MADV_HWPOISON))
 		LACKS(return, "CONFIG_MEMORY_FAILURE, and root");
@@ -176,6 +182,10 @@ TEST_F(move, row85_sigkill_pinned)
 	pid_t pid;
 
 	NEEDS_THP(return);
+	pin = pin_pages(self->src, page_size);
+	if (pin < 0)
+		LACKS(return, "CONFIG_IO_URING, and RLIMIT_MEMLOCK");
+	close(pin);
 	ASSERT_EQ(0, pipe(up));
 	pid = fork();
 	if (!pid) {
