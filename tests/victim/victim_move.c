@@ -23,7 +23,8 @@
  *				Answer: bad, moved (pages that are in J), writes
  *	fork / unfork		a child that keeps all memory shared
  *	pin I P / unpin		page P as a fixed buffer of io_uring
- *	merge I			MADV_MERGEABLE
+ *	merge I A N		fill these pages all alike, and MADV_MERGEABLE; they leave the oracle
+ *	ksmkb I			how much of the area KSM has merged
  *	guard I P		MADV_GUARD_INSTALL
  *	split I P		an area of its own (for the kernel) begins at page P
  *	watch I / unwatch	the area is registered with a userfaultfd of our own
@@ -248,7 +249,8 @@ static void do_pagemap(const char *name, const struct area *a, char **save)
 		answer("pfns sum=%lx present=%lu", (unsigned long)sum, (unsigned long)present);
 }
 
-static void do_hugekb(const struct area *a)
+/* The sum of @key over the parts of the area. */
+static void do_smaps(const char *name, const struct area *a, const char *key)
 {
 	unsigned long start, end, kb, total = 0, in = 0;
 	char line[512];
@@ -257,12 +259,13 @@ static void do_hugekb(const struct area *a)
 	while (f && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
 			in = start >= (uintptr_t)a->mem && end <= (uintptr_t)addr_of(a, a->npages);
-		else if (in && sscanf(line, "AnonHugePages: %lu", &kb) == 1)
+		else if (in && !strncmp(line, key, strlen(key)) &&
+			 sscanf(line + strlen(key), " %lu", &kb) == 1)
 			total += kb;
 	}
 	if (f)
 		fclose(f);
-	answer("hugekb kb=%lu", total);
+	answer("%s kb=%lu", name, total);
 }
 
 /* ---- threads ---- */
@@ -520,7 +523,9 @@ static void on_area(const char *name, struct area *a, char **save)
 	if (!strcmp(name, "empty") || !strcmp(name, "pfns"))
 		return do_pagemap(name, a, save);
 	if (!strcmp(name, "hugekb"))
-		return do_hugekb(a);
+		return do_smaps(name, a, "AnonHugePages:");
+	if (!strcmp(name, "ksmkb"))
+		return do_smaps(name, a, "KSM:");
 	if (!strcmp(name, "park") || !strcmp(name, "unpark"))
 		return do_park(a, save, *name == 'p');
 	if (!strcmp(name, "write"))
@@ -538,8 +543,14 @@ static void on_area(const char *name, struct area *a, char **save)
 
 		return advise(name, a, first, a->npages - first, MADV_DONTDUMP);
 	}
-	if (!strcmp(name, "merge"))
-		return advise(name, a, 0, a->npages, MADV_MERGEABLE);
+	if (!strcmp(name, "merge")) {
+		uint64_t first = number(save), n = number(save);
+
+		check_range(a, first, n);
+		memset(addr_of(a, first), 0x5a, n * PAGE);
+		memset(a->keys + first, 0, n * sizeof(*a->keys));
+		return advise(name, a, first, n, MADV_MERGEABLE);
+	}
 	if (!strcmp(name, "guard"))
 		return advise(name, a, number(save), 1, MADV_GUARD_INSTALL);
 	if (!strcmp(name, "discard")) {
