@@ -144,23 +144,21 @@ void move_print_progress(struct move_print *p, uint64_t moved)
 
 static void json_result(const struct move_plan *plan, const struct move_result *r, int status)
 {
-	json_object *o = json_object_new_object(), *ranges = json_object_new_array();
+	json_object *o = json_object_new_object();
 	json_object *page = r->at_page ? json_object_new_object() : NULL;
 	uint64_t left = r->moved_bytes;
-	unsigned int i;
+	unsigned int whole = 0;
 
+	while (whole < plan->nranges && left >= plan->range[whole].len)
+		left -= plan->range[whole++].len;
 	json_object_object_add(o, "event", json_object_new_string("result"));
 	json_object_object_add(o, "status", json_object_new_int(status));
 	add_u64(o, "moved_bytes", r->moved_bytes);
 	add_u64(o, "mapped_bytes", r->mapped_bytes);
 	add_u64(o, "move_ns", r->move_ns);
-	for (i = 0; i < plan->nranges; i++) {
-		uint64_t of = left < plan->range[i].len ? left : plan->range[i].len;
-
-		json_object_array_add(ranges, json_object_new_uint64(of));
-		left -= of;
-	}
-	json_object_object_add(o, "range_moved_bytes", ranges);
+	/* The ranges before are moved wholly, those behind not at all. */
+	add_u64(o, "whole_ranges", whole);
+	add_u64(o, "next_range_bytes", left);
 	if (page) {
 		add_u64(page, "src", r->src);
 		add_u64(page, "dst", r->dst);

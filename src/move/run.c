@@ -306,6 +306,9 @@ static int move_pieces(struct run *r)
 
 		if (told_to_stop(r))
 			return failed(r, -EINTR, "stopped");
+		/* After an exec the agent could go on for ever in memory that nobody has any more. */
+		if (!inject_same_mm(&r->ch.rec))
+			return -ESRCH;
 		bytes = fill_batch(r, pos, &o);
 		if (ret) {
 			/* The last one was stopped here: this page alone. */
@@ -349,10 +352,11 @@ static int close_channel(struct run *r, int ret)
 	int closed = channel_close(&r->ch, r->hooks ? r->hooks->stop : NULL,
 				   r->hooks ? r->hooks->ctx : NULL, &err);
 
+	/* Even if all was moved before: there is nothing left of it. */
 	if (closed == -ESRCH || closed == -ENOENT)
-		return ret ? failed(r, -ESRCH, closed == -ESRCH ? "the process has ended" :
-				    "the process executes another program now") : 0;
-	if (ret == -EPIPE)
+		return failed(r, -ESRCH, closed == -ESRCH ? "the process has ended" :
+			      "the process executes another program now");
+	if (ret == -EPIPE || ret == -ESRCH)
 		ret = failed(r, -EPIPE, "the agent, process %" PRIu64 ", was killed or got stuck", agent);
 	if (!closed)
 		return ret;

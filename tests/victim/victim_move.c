@@ -68,7 +68,8 @@ struct area {
 };
 
 static struct area areas[MAX_AREAS];
-static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
+/* Threads that only read it must not keep out who wants to change it. */
+static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 static pthread_t threads[MAX_THREADS], writer, churner;
 static unsigned int nthreads;
 static bool stop_threads, stop_writer, stop_churn;
