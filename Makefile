@@ -147,8 +147,9 @@ $(AGENT_BLOB): $(AGENT_OBJS) src/agent/agent.lds
 		-T src/agent/agent.lds -o $(O)/agent.elf $(AGENT_OBJS)
 	$(Q)$(OBJCOPY) -O binary -j .blob $(O)/agent.elf $@
 
-$(O)/src/inject/blob.o: $(AGENT_BLOB)
-$(O)/src/inject/blob.o: DEFS += -DAGENT_BLOB='"$(AGENT_BLOB)"'
+BLOB_USERS := $(O)/src/inject/blob.o $(O)/pic/src/inject/blob.o
+$(BLOB_USERS): $(AGENT_BLOB)
+$(BLOB_USERS): DEFS += -DAGENT_BLOB='"$(AGENT_BLOB)"'
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
@@ -179,9 +180,23 @@ $(PLUGIN_OBJS): $(O)/%.o: %.c $(FLAGS) $(PLUGIN_FLAGS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PLUGIN_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(PLUGIN): $(PLUGIN_OBJS)
+# What the plugin needs of the rest, compiled to be hidden in it.
+PLUGIN_LIB := $(O)/libplugin.a
+PLUGIN_LIB_OBJS := $(patsubst %.c,$(O)/pic/%.o,$(wildcard src/inject/*.c) src/util/fd.c src/util/fdpass.c \
+	$(wildcard $(addprefix src/kapi/,proc.c procmem.c ptrace.c regs_*.c remote.c task.c)))
+$(PLUGIN_LIB_OBJS): $(O)/pic/%.o: %.c $(FLAGS) $(PLUGIN_FLAGS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PLUGIN_CFLAGS) -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+$(PLUGIN_LIB): $(PLUGIN_LIB_OBJS)
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(PLUGIN): $(PLUGIN_OBJS) $(PLUGIN_LIB)
 	$(call say,PLUGIN,$@)
-	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^
+	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now,-z,defs -Wl,--exclude-libs,ALL -o $@ $^
 
 # ---- what a user runs ----
 
@@ -258,7 +273,7 @@ else
 	rm -rf build build-san build-tsan build-mutant-*
 endif
 
--include $(OBJS:.o=.d) $(AGENT_OBJS:.o=.d) $(PLUGIN_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(AGENT_OBJS:.o=.d) $(PLUGIN_OBJS:.o=.d) $(PLUGIN_LIB_OBJS:.o=.d)
 FORCE:
 .PHONY: all help deps check demo fuzz bench install uninstall clean FORCE
 .DELETE_ON_ERROR:

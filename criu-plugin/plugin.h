@@ -33,10 +33,12 @@ enum settings_lazy {
 struct settings {
 	enum settings_lazy lazy;
 	bool drain;
+	bool agent;
 	unsigned int verbosity;
 	char pager[PATH_MAX];	/* absolute; "" = look for it */
 	char log[PATH_MAX];	/* relative to the work directory; "" = none */
 	char rate[32];		/* as the pager's option takes it; "" = its default */
+	char thp[8];		/* likewise */
 	char drain_cpu[8];	/* likewise */
 	char lost_after[12];	/* likewise */
 	char hot_budget[24];	/* likewise */
@@ -80,6 +82,18 @@ int spawn_pager(const char *path, char *const argv[], char *const envp[], const 
 		pid_t *pid);
 
 #define SPAWN_FDS_MAX 8
+
+/* wire_pair - make the wire. Return: the pager's end, the caller's to close, or -errno. */
+int wire_pair(void);
+/* wire_dial - make it with a pager that runs already, if that is one of ours. */
+void wire_dial(void);
+/*
+ * wire_resume - task @pid, which is stopped and complete, is about to run: place an agent, and wait
+ * for the pager's word.
+ * Return: 0: it may; -EPIPE: the pager is gone.
+ */
+int wire_resume(const struct settings *set, int pid);
+void wire_close(void);
 
 #pragma GCC visibility pop
 

@@ -74,6 +74,22 @@ static const char *settings_set_drain(struct settings *set, const char *value)
 	return NULL;
 }
 
+static const char *settings_set_agent(struct settings *set, const char *value)
+{
+	if (strcmp(value, "yes") && strcmp(value, "no"))
+		return "yes or no";
+	set->agent = *value == 'y';
+	return NULL;
+}
+
+static const char *settings_set_thp(struct settings *set, const char *value)
+{
+	if (strcmp(value, "auto") && strcmp(value, "always") && strcmp(value, "never"))
+		return "auto, always or never";
+	strcpy(set->thp, value);
+	return NULL;
+}
+
 static const char *settings_set_verbosity(struct settings *set, const char *value)
 {
 	if (*value < '0' || *value > '0' + SETTINGS_VERBOSITY_MAX || value[1])
@@ -156,6 +172,8 @@ static const struct {
 	{ "verbosity", settings_set_verbosity },
 	{ "log", settings_set_log },
 	{ "drain", settings_set_drain },
+	{ "agent", settings_set_agent },
+	{ "thp", settings_set_thp },
 	{ "rate", settings_set_rate },
 	{ "drain-cpu", settings_set_drain_cpu },
 	{ "lost-after", settings_set_lost_after },

@@ -50,7 +50,7 @@
 
 #define PLUGIN_NAME "uffd-relocate"
 #define PLUGIN_BACKLOG 10
-#define PLUGIN_ARGS_MAX 32
+#define PLUGIN_ARGS_MAX 40
 /* How long a pager may take to start; tasks are stopped meanwhile. */
 #define PLUGIN_READY_MS 60000
 
@@ -217,6 +217,7 @@ static int plugin_find_pager(const struct settings *set, char *path)
 #define PLUGIN_LISTEN_FD "3"
 #define PLUGIN_IMAGE_FD "4"
 #define PLUGIN_STATUS_FD "5"
+#define PLUGIN_WIRE_FD "6"
 
 extern char **environ;
 
@@ -245,7 +246,7 @@ static char **plugin_environ(void)
 static int plugin_start(const struct settings *set)
 {
 	char path[PATH_MAX], criu[12], verbosity[8];
-	int fds[3], ready[2], err, n = 0;
+	int fds[4], ready[2], err, n = 0;
 	const char *argv[PLUGIN_ARGS_MAX];
 	char **env;
 	pid_t pid;
@@ -270,6 +271,15 @@ static int plugin_start(const struct settings *set)
 		return fds[0];
 	}
 	fds[2] = ready[1];
+	fds[3] = wire_pair();
+	if (fds[3] < 0) {
+		plugin_error("no socket pair: %s", strerror(-fds[3]));
+		close(fds[0]);
+		close(ready[0]);
+		close(ready[1]);
+		unlink(PLUGIN_SOCKET);
+		return fds[3];
+	}
 
 	snprintf(criu, sizeof(criu), "%d", (int)getpid());
 	snprintf(verbosity, sizeof(verbosity), "-v%u", set->verbosity);
@@ -286,12 +296,19 @@ static int plugin_start(const struct settings *set)
 	argv[n++] = PLUGIN_LISTEN_FD;
 	argv[n++] = "--status-fd";
 	argv[n++] = PLUGIN_STATUS_FD;
+	argv[n++] = "--wire-fd";
+	argv[n++] = PLUGIN_WIRE_FD;
 	argv[n++] = "--criu-pid";
 	argv[n++] = criu;
 	argv[n++] = verbosity;
 	if (*set->log) {
 		argv[n++] = "-o";
 		argv[n++] = set->log;
+	}
+	argv[n++] = set->agent ? "--agent" : "--no-agent";
+	if (*set->thp) {
+		argv[n++] = "--thp";
+		argv[n++] = set->thp;
 	}
 	if (!set->drain)
 		argv[n++] = "--no-drain";
@@ -318,11 +335,13 @@ static int plugin_start(const struct settings *set)
 	argv[n] = NULL;
 
 	env = plugin_environ();
-	err = env ? spawn_pager(path, (char *const *)argv, env, fds, 3, &pid) : -ENOMEM;
+	err = env ? spawn_pager(path, (char *const *)argv, env, fds, 4, &pid) : -ENOMEM;
 	free(env);
 	close(fds[0]);
+	close(fds[3]);
 	close(ready[1]);
 	if (err) {
+		wire_close();
 		close(ready[0]);
 		unlink(PLUGIN_SOCKET);
 		plugin_error("cannot start the pager %s: %s; install it, or name it with a line "
@@ -334,19 +353,21 @@ static int plugin_start(const struct settings *set)
 	return 0;
 }
 
+static struct settings plugin_settings;
+
 static int plugin_init(int stage)
 {
-	struct settings set;
+	struct settings *set = &plugin_settings;
 	int served;
 
 	if (stage != CR_PLUGIN_STAGE__RESTORE)
 		return 0;
-	settings_load(&set);
-	if (!set.lazy_bad && (set.lazy == SETTINGS_LAZY_NO ||
-			      (set.lazy == SETTINGS_LAZY_AUTO && !wanted_lazy())))
+	settings_load(set);
+	if (!set->lazy_bad && (set->lazy == SETTINGS_LAZY_NO ||
+			       (set->lazy == SETTINGS_LAZY_AUTO && !wanted_lazy())))
 		return 0;
-	if (*set.error) {
-		plugin_error("%s", set.error);
+	if (*set->error) {
+		plugin_error("%s", set->error);
 		return -EINVAL;
 	}
 	served = plugin_is_served();
@@ -354,9 +375,10 @@ static int plugin_init(int stage)
 		return served;
 	if (served) {
 		plugin_info(PLUGIN_SOCKET " is served already: no pager started");
+		wire_dial();
 		return 0;
 	}
-	return plugin_start(&set);
+	return plugin_start(set);
 }
 
 /* Return: has the pager said that it is ready? */
@@ -396,14 +418,22 @@ static bool plugin_is_ours(int pid)
 /* Called for each task when all are stopped and complete, before any is let go. */
 static int plugin_resume(int pid)
 {
+	static const char *why = "the pager ended before it was ready";
+
 	if (plugin_ready_fd >= 0) {
 		plugin_lost = !plugin_wait_ready();
 		close(plugin_ready_fd);
 		plugin_ready_fd = -1;
 	}
-	if (plugin_lost && plugin_is_ours(pid)) {
-		plugin_error("task %d is killed, for its memory is lost: the pager ended before it "
-			     "was ready (its log in the work directory may say why)", pid);
+	if (!plugin_is_ours(pid))
+		return -ENOTSUP;
+	if (!plugin_lost && wire_resume(&plugin_settings, pid)) {
+		plugin_lost = true;
+		why = "the pager has ended, and its keeper with it";
+	}
+	if (plugin_lost) {
+		plugin_error("task %d is killed, for its memory is lost: %s (its log in the work "
+			     "directory may say why)", pid, why);
 		kill(pid, SIGKILL);
 	}
 	return -ENOTSUP;
@@ -432,6 +462,7 @@ static void plugin_exit(int stage, int ret)
 	if (plugin_ready_fd >= 0)
 		close(plugin_ready_fd);
 	plugin_ready_fd = -1;
+	wire_close();
 }
 
 CR_PLUGIN_REGISTER(PLUGIN_NAME, plugin_init, plugin_exit)

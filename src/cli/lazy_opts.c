@@ -280,6 +280,8 @@ static int set_option(void *ctx, const struct cmd_option *option, bool neg, cons
 		return set_uint(name, arg, 1, 8, &p->agent_slots);
 	case LAZY_STAGING:
 		return cmd_bytes(name, arg, &p->staging_bytes);
+	case LAZY_WIRE_FD:
+		return set_fd(from, name, arg, &p->wire_fd);
 	case LAZY_CRIU_PID:
 		return set_criu_pid(from, name, arg);
 	case LAZY_ADOPT:

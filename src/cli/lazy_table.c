@@ -62,6 +62,7 @@ const struct cmd_option lazy_options[] = {
 	{ "adopt", 0, false, OPT, LAZY_ADOPT, "PID",
 	  "take the sessions over from the keeper PID (default: of the work directory)" },
 	{ "listen-fd", 0, false, REQ, LAZY_LISTEN_FD, "FD", "serve this listening socket" },
+	{ "wire-fd", 0, false, REQ, LAZY_WIRE_FD, "FD", "where the plugin in criu speaks" },
 	{ "criu-pid", 0, false, REQ, LAZY_CRIU_PID, "PID", "end when criu PID fails early" },
 
 	{ "page-server", 0, true, NONE, LAZY_PAGE_SERVER, NULL, "not served yet: refused" },

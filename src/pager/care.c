@@ -185,7 +185,9 @@ int agent_arrived(struct pager *p, struct session *s, const struct inject_record
 		bool same = sl->rec.agent_pid == rec->agent_pid &&
 			    sl->rec.agent_start == rec->agent_start;
 
-		close(chan_fd);
+		/* A successor hears once more, of the same descriptor, what a dead pager has heard. */
+		if (!same || chan_fd != sl->chan_fd)
+			close(chan_fd);
 		return same ? 0 : -EEXIST;
 	}
 	sl->rec = *rec;

@@ -16,8 +16,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "abi/wire.h"
 #include "pager/internal.h"
 #include "util/fd.h"
+#include "util/fdpass.h"
 #include "util/log.h"
 
 #define CONTROL_PATIENCE_MS 200
@@ -200,10 +202,19 @@ void control_serve(struct pager *p, int listen_fd)
 
 	if (fd < 0 || poll(&pfd, 1, CONTROL_PATIENCE_MS) <= 0)
 		return;
-	n = recv(fd, line, sizeof(line) - 1, MSG_DONTWAIT);
+	int wire;
+
+	n = fdpass_recv(fd, line, sizeof(line) - 1, &wire, 1);
 	if (n <= 0)
 		return;
 	line[n] = '\0';
+	if (wire >= 0) {
+		if (strcmp(line, WIRE_HELLO) || wire_take(p, wire))
+			close(wire);
+		else if (fdpass_send(fd, WIRE_WELCOME, strlen(WIRE_WELCOME), NULL, 0))
+			log_debug("the plugin does not wait for its welcome");
+		return;
+	}
 	json_object *o;
 
 	if (!strcmp(line, "wait\n") && control_keep(p, &fd))

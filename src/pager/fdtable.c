@@ -85,7 +85,8 @@ static void sweep_one(int fd, void *arg)
 	if (fd == st->listen_fd || fd == st->control_fd || fd == st->images_fd ||
 	    fd == st->work_fd || fd == st->criu_pidfd || fd == st->conn_fd || fd == st->keep_fd ||
 	    fd == st->progress_fd || fd == st->home_cgroup_fd ||
-	    fd == st->status_fd || fd == st->hand_fd ||
+	    fd == st->status_fd || fd == st->hand_fd || fd == st->wire_fd ||
+	    fd == wire_rx_fd(&st->wire_rx) ||
 	    fd == sw->keeper_pidfd || fd == sw->state_fd ||
 	    fd == log_fd() || fd == log_epoch_ckpt(st->epoch))
 		return;

@@ -70,6 +70,10 @@ struct pager {
 	bool condemned;			/* the restore cannot succeed: its tasks must not run */
 	int waiter_fd[CONTROL_WAITERS];	/* control thread: connections that asked "wait" */
 	unsigned int nwaiters;
+	uint64_t restored_us;		/* when criu said so, or a predecessor was replaced */
+	/* Control thread: what the plugin waits for. */
+	uint32_t wire_op;		/* the answer, 0: not known yet */
+	struct session *wire_session;	/* its task's; we have a reference */
 
 	/* Fault thread only. */
 	unsigned int ncpus;
@@ -153,6 +157,16 @@ int link_accept(struct pager *p);
 int link_readable(struct pager *p);
 /* link_recover - after a death: finish what a dead pager had begun to receive. */
 int link_recover(struct pager *p);
+
+/* wire.c: the plugin's socket */
+/* wire_take - the plugin's end; ours from here on, unless refused. Return: 0 or -errno. */
+int wire_take(struct pager *p, int fd);
+/* wire_readable - deal with what the plugin has said, or a dead pager has begun to deal with. */
+void wire_readable(struct pager *p);
+/* wire_expects - is the plugin about to say which process it is?  Then it is not to be kept waiting. */
+bool wire_expects(struct pager *p, struct session *s);
+/* wire_rx_fd - the descriptor that came with the message in the state, or -1. */
+int wire_rx_fd(const struct wire_rx *rx);
 
 /* target.c: which process is behind a uffd */
 #define IDENTIFY_TRIES 20

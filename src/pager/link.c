@@ -157,6 +157,7 @@ static int link_done(struct pager *p)
 	}
 	free(list);
 	replay_begin(p);
+	p->restored_us = pager_now_us();
 	p->st->restored = 1;
 	link_rx_clear(&p->st->rx);
 	pager_kick_drain(p);

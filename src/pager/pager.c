@@ -163,7 +163,8 @@ static bool pager_look_after(struct pager *p)
 		if (s->shm->reason[0]) {
 			target_kill(p, s);
 			more = true;
-		} else if (s->shm->pid <= 0 && p->st->restored && s->n->pending_bytes) {
+		} else if (s->shm->pid <= 0 && p->st->restored && s->n->pending_bytes &&
+			   !wire_expects(p, s)) {
 			target_find(p, s);
 			more |= s->shm->pid <= 0 && s->identify_tries < IDENTIFY_TRIES;
 		}
@@ -193,6 +194,7 @@ enum {
 	WATCH_CONN,
 	WATCH_CONTROL,
 	WATCH_HAND,
+	WATCH_WIRE,
 };
 
 static void pager_watch(int epfd, int fd, uint32_t what)
@@ -220,7 +222,7 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 {
 	struct state *st = p->st;
 	int epfd = epoll_create1(EPOLL_CLOEXEC), ret = -1;
-	bool busy = true, cares;
+	bool busy = true, cares, wired = false;
 	uint64_t progress_us = 0, condemned_us = 0;
 
 	pager_watch(epfd, p->control_kick, WATCH_KICK);
@@ -232,6 +234,12 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 	pager_watch(epfd, hand_poll_fd(), WATCH_HAND);
 	while (ret < 0) {
 		struct epoll_event ev[8];
+
+		/* It may come later, from a plugin that found us here. */
+		if (!wired && st->wire_fd >= 0) {
+			pager_watch(epfd, st->wire_fd, WATCH_WIRE);
+			wired = true;
+		}
 		int n = epoll_wait(epfd, ev, 8, busy ? TICK_BUSY_MS : TICK_MS);
 
 		for (int i = 0; i < n; i++) {
@@ -264,10 +272,13 @@ static int pager_control(struct pager *p, int keeper_pidfd)
 			case WATCH_CONTROL:
 				control_serve(p, st->control_fd);
 				break;
-			case WATCH_HAND:	/* see below */
+			case WATCH_WIRE:	/* see below */
+			case WATCH_HAND:
 				break;
 			}
 		}
+		if (st->wire_fd >= 0)
+			wire_readable(p);
 		if (ret == PAGER_ORPHANED)
 			break;
 		if (p->condemned)
@@ -339,6 +350,7 @@ static int pager_adopt(struct pager *p)
 {
 	int ret = journal_replay(p);
 
+	p->restored_us = pager_now_us();
 	if (!ret)
 		ret = pager_check_sources(p);
 	if (!ret)

@@ -30,6 +30,7 @@ struct pager_opts {
 	int status_fd;			/* -1: none; gets one 0 byte when the socket listens */
 	const char *action_script;	/* NULL: none */
 	int listen_fd;			/* -1: bind our own; else an already listening socket */
+	int wire_fd;			/* -1: none; else the plugin in criu, see abi/wire.h */
 	int criu_pidfd;			/* -1: none; else end when this process ends early */
 	int progress_fd;		/* -1: none; one JSON object a line */
 	bool progress_bar;		/* draw one on stderr */
@@ -67,6 +68,7 @@ int pager_main(const struct pager_opts *opts);
  * Control protocol, one request and one answer a connection.  Request: a line, "status" (answered
  * at once) or "wait" (answered with the last status when the server ends).
  * Answer: one JSON object and a newline, see doc/status-json.md for its keys.
+ * The plugin in criu says something else here, see abi/wire.h.
  */
 
 #endif

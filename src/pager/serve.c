@@ -32,6 +32,7 @@ void pager_opts_init(struct pager_opts *opts)
 		.status_fd = -1,
 		.listen_fd = -1,
 		.criu_pidfd = -1,
+		.wire_fd = -1,
 		.progress_fd = -1,
 		.drain = true,
 		.drain_cpu_percent = 100,
@@ -191,6 +192,7 @@ int pager_main(const struct pager_opts *opts)
 		st->criu_pidfd = opts->criu_pidfd;
 		st->progress_fd = opts->progress_fd;
 		st->status_fd = opts->status_fd;
+		st->wire_fd = opts->wire_fd;
 		if (serve_dirs(opts, st))
 			return 1;
 	}

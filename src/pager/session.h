@@ -100,6 +100,8 @@ struct session {
 	struct replay replay;
 
 	atomic_bool ending;		/* fault thread should look whether it is over */
+	atomic_bool held;		/* its task is stopped, the plugin waits for our word */
+	bool told;			/* control thread only: the plugin has nothing more to say of it */
 	atomic_bool no_dedup;		/* forked: bytes are wanted more than once */
 	_Atomic int pagemap_fd;		/* -1 until the pid is known */
 	uint64_t born_us;

@@ -34,6 +34,7 @@ struct state *state_create(int *fd)
 	st->home_cgroup_fd = -1;
 	st->status_fd = -1;
 	st->hand_fd = -1;
+	st->wire_fd = -1;
 	st->epoch = log_epoch_make(0, -1, 0);
 	*fd = fd_take(&mem);
 	return st;

@@ -40,6 +40,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "abi/wire.h"
 #include "core/hist.h"
 #include "inject/inject.h"
 
@@ -140,6 +141,15 @@ struct rx_slot {
 	} control;			/* SCM_RIGHTS, written by the kernel */
 };
 
+/* The plugin's message that is being dealt with, see wire.c. */
+struct wire_rx {
+	struct wire_msg msg;		/* op 0: none */
+	union {
+		char buf[64];
+		uint64_t align;
+	} control;			/* SCM_RIGHTS, written by the kernel */
+};
+
 struct state {
 	uint64_t magic;
 	uint32_t version, size;
@@ -167,6 +177,7 @@ struct state {
 	_Atomic int32_t hand_fd;	/* our end of the hand's socket, see hand.h; -1: none */
 	_Atomic int32_t hand_pid;
 	_Atomic uint32_t hand_wanted;	/* the pager has found that there is none */
+	_Atomic int32_t wire_fd;	/* to the plugin in criu, -1: none */
 	_Atomic int32_t conn_fd;	/* criu's connection, -1 before and after */
 	_Atomic int32_t peer_pid;	/* criu restore as the socket names it */
 	_Atomic uint64_t epoch;		/* see log_epoch_* below */
@@ -175,6 +186,7 @@ struct state {
 	_Atomic uint32_t nsources;
 	struct source_slot source[STATE_SOURCES];
 	struct rx_slot rx;
+	struct wire_rx wire_rx;
 	struct uffd_msg log[2][LOG_HALF_SLOTS];
 	struct session_slot session[STATE_SESSIONS];
 };

@@ -83,14 +83,15 @@ log=$(cat "$STUB_LOG" 2>/dev/null)
 like "init succeeds" "$out" '^init 0$'
 like "criu gets no SIGCHLD" "$out" '^sigchld 0$'
 like "criu has no child" "$out" '^children 0$'
-like "criu has one descriptor more, the pipe" "$out" '^fds \+1$'
+like "criu has two descriptors more, the pipe and the wire" "$out" '^fds \+2$'
 like "and at exit as many as before" "$out" '^fds at exit \+0$'
 like "criu's signal mask is as before" "$out" '^mask 110$'
-is "the pager has six descriptors" "$(grep -c '^fd ' <<<"$log")" 6
+is "the pager has seven descriptors" "$(grep -c '^fd ' <<<"$log")" 7
 for fd in 0 1 2; do like "descriptor $fd is /dev/null" "$log" "^fd $fd /dev/null\$"; done
 like "descriptor 3 is the socket" "$log" '^fd 3 socket:'
 like "descriptor 4 is the image directory" "$log" "^fd 4 $tmp/work\$"
 like "descriptor 5 is the pipe" "$log" '^fd 5 pipe:'
+like "descriptor 6 is the wire" "$log" '^fd 6 socket:'
 is "it has its own session" "$(sed -n 's/^sid //p' <<<"$log")" "$pager"
 like "no signal is blocked" "$log" '^SigBlk:.0*$'
 # 32 and 33 are libc's own: whoever started us may have them ignored, and sigaction(3) cannot undo it.
@@ -99,7 +100,7 @@ like "its files are private" "$log" '^Umask:.0077$'
 like "it starts in the work directory" "$log" "^cwd $tmp/work\$"
 like "the socket is private" "$log" '^socket-mode 600$'
 like "its arguments" "$log" "^args $stub lazy-pages --no-default-config -D /proc/self/fd/4 -W \\. --listen-fd 3 \
---status-fd 5 --criu-pid [0-9]+ -v2 -o uffd-relocate.log\$"
+--status-fd 5 --wire-fd 6 --criu-pid [0-9]+ -v2 -o uffd-relocate.log --no-agent\$"
 ok "it ends when criu ends" wait_for grep -qx criu-gone "$STUB_LOG"
 
 run HOST_REAPER=1 -- restore --lazy-pages
@@ -165,17 +166,18 @@ like "a configuration file that is absent is spoken of" "$out" '^log 3 .*absent.
 
 # 4. Settings.
 settings "pager = $tmp/path/uffd-relocate" 'lazy = yes' '' '  # comment' ' verbosity=4 ' \
-	'log = other.log' 'drain = no' 'rate = 100M' 'drain-cpu = 50' 'lost-after = 90' \
-	'trace = no' 'record = once' 'hot-budget = 64M'
+	'log = other.log' 'agent = yes' 'thp = always' 'drain = no' 'rate = 100M' 'drain-cpu = 50' \
+	'lost-after = 90' 'trace = no' 'record = once' 'hot-budget = 64M'
 run -u UFFD_RELOCATE_PAGER -- restore
 ok "lazy = yes needs no option" started
 like "all settings reach the pager" "$(cat "$STUB_LOG")" "^args $tmp/path/uffd-relocate .* -v4 \
--o other.log --no-drain --rate 100M --drain-cpu 50 --lost-after 90 --no-trace --record=once --hot-budget 64M\$"
+-o other.log --agent --thp always --no-drain --rate 100M --drain-cpu 50 --lost-after 90 --no-trace \
+--record=once --hot-budget 64M\$"
 run UFFD_RELOCATE_LOG=none UFFD_RELOCATE_DRAIN=yes UFFD_RELOCATE_DRAIN_CPU=7 UFFD_RELOCATE_TRACE=yes \
 	UFFD_RELOCATE_RECORD=yes UFFD_RELOCATE_HOT_BUDGET=1s -- restore
 ok "environment: started" started
-like "the environment has the last word" "$(cat "$STUB_LOG")" \
-	"^args $stub .* -v4 --rate 100M --drain-cpu 7 --lost-after 90 --record --hot-budget 1s\$"
+like "the environment has the last word" "$(cat "$STUB_LOG")" "^args $stub .* -v4 --agent --thp always \
+--rate 100M --drain-cpu 7 --lost-after 90 --record --hot-budget 1s\$"
 run UFFD_RELOCATE_LAZY=auto -- restore
 ok "lazy = auto in the environment overrides yes" quiet
 settings 'lazy = no'
@@ -202,6 +204,8 @@ bad 'lazy = perhaps' 'lazy: "perhaps" is not auto, yes or no'
 bad 'verbosity = 6' 'verbosity: "6" is not a number from 0 to 5'
 bad 'verbosity = 11' 'verbosity:'
 bad 'drain = maybe' 'drain:'
+bad 'thp = sometimes' 'thp: "sometimes" is not auto, always or never'
+bad 'agent = perhaps' 'agent: "perhaps" is not yes or no'
 bad 'rate = fast' 'rate:'
 bad 'rate = 1Mb' 'rate:'
 bad 'drain-cpu = 0' 'drain-cpu:'

@@ -67,7 +67,7 @@ restore -L /tmp/ours --lazy-pages
 is "restore --lazy-pages" "$rc" 0
 ok "our pager is told that the restore is done" wait_for says '^magic$'
 ok "it got the task" says "^task $target\$"
-is "it has six descriptors" "$(grep -c '^fd ' "$STUB_LOG")" 6
+is "it has seven descriptors" "$(grep -c '^fd ' "$STUB_LOG")" 7
 is "stdio is /dev/null" "$(grep -cE '^fd [012] /dev/null$' "$STUB_LOG")" 3
 like "descriptor 4 is the image directory" "$(cat "$STUB_LOG")" "^fd 4 $img\$"
 is "its directory is the work directory" "$(readlink "/proc/$pager/cwd")" "$w"
@@ -75,6 +75,7 @@ is "it is nobody's session but its own" "$(sed -n 's/^sid //p' "$STUB_LOG")" "$p
 is "it is a child of init" "$(sed -n 's/^PPid:\t//p' "/proc/$pager/status")" 1
 is "the target has no descriptor too many" "$(ls -m "/proc/$target/fd")" "0, 1, 2"
 unlike "criu saw no child end" "$log" 'exited, status|killed by signal'
+ok "the plugin asks for each task" says "^wire [0-9]* $target"
 over
 ok "the first leaves its socket's file behind" test -S "$w/lazy-pages.socket"
 rm "$STUB_LOG"
@@ -148,6 +149,13 @@ ok "it had received all" says '^magic$'
 like "a line names the task" "$log" "Error \\(uffd-relocate\\): task $target is killed, .* the pager \
 ended before it was ready"
 ok "the task is not left with zeros for its memory" wait_for gone "$target"
+over
+
+STUB_DUMB=1 restore -L /tmp/ours --lazy-pages
+is "a pager that ends when it is asked whether the task may run: restore fails" "$rc" 1
+like "a line names the task" "$log" "Error \\(uffd-relocate\\): task $target is killed, .* the pager \
+has ended, and its keeper with it"
+ok "the task is not left with zeros for its memory" gone "$target"
 over
 
 for file in "core-$target.img" "mm-$target.img" files.img; do

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * stub_pager lazy-pages --listen-fd N --status-fd N --criu-pid PID ...: stands for the pager in
- * tests of what starts it.
+ * stub_pager lazy-pages --listen-fd N --status-fd N --wire-fd N --criu-pid PID ...: stands for the
+ * pager in tests of what starts it.
  *
  * It writes down how it was started (one "key value" line each, into the file that the variable
  * STUB_LOG names, made under another name and renamed when complete), takes criu's connection,
  * receives the tasks, and answers every fault with a page of zeros: a target served by it must
  * never run, restore it with --leave-stopped.  It adds "magic" when criu says that the restore is
- * done and goes on until it is killed; it ends when criu ends before that.
+ * done and goes on until it is killed; it ends when criu ends before that.  What the plugin says
+ * is noted as "wire OP PID TEXT" and answered by WIRE_RESUME; with STUB_DUMB=1 by the end.
  *
  * With STUB_EXIT=N it ends at once with status N; with STUB_LATE=1 it ends when it has received
  * all, without ever having written to --status-fd.
@@ -28,6 +29,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "abi/wire.h"
 
 #define MAGIC 0x52535446
 #define MAX_UFFDS 64
@@ -127,10 +130,26 @@ static void answer(int uffd)
 	}
 }
 
+static void answer_plugin(struct pollfd *wire)
+{
+	struct wire_msg msg;
+
+	if (recv(wire->fd, &msg, sizeof(msg), 0) != sizeof(msg)) {
+		wire->fd = -1;
+		return;
+	}
+	fprintf(out, "wire %u %d %s\n", msg.op, msg.pid, msg.text);
+	if (getenv("STUB_DUMB"))
+		exit(1);
+	msg.op = WIRE_RESUME;
+	if (send(wire->fd, &msg, sizeof(msg), MSG_NOSIGNAL) != sizeof(msg))
+		fputs("wire broken\n", out);
+}
+
 int main(int argc, char **argv)
 {
-	struct pollfd fds[MAX_UFFDS + 2];
-	int n = 2, listen_fd, criu, status_fd;
+	struct pollfd fds[MAX_UFFDS + 3];
+	int n = 3, listen_fd, criu, status_fd;
 	bool late = getenv("STUB_LATE");
 	char tmp[4096];
 	const char *log = getenv("STUB_LOG");
@@ -154,6 +173,7 @@ int main(int argc, char **argv)
 	}
 	listen_fd = option(argv, "--listen-fd");
 	status_fd = option(argv, "--status-fd");
+	fds[2] = (struct pollfd){ .fd = option(argv, "--wire-fd"), .events = POLLIN };
 	criu = syscall(SYS_pidfd_open, option(argv, "--criu-pid"), 0);
 	rename(tmp, log);
 	/* It may be gone already. */
@@ -176,9 +196,11 @@ int main(int argc, char **argv)
 
 		if (poll(fds, n, -1) < 0)
 			return 1;
-		for (int i = 2; i < n; i++)
+		for (int i = 3; i < n; i++)
 			if (fds[i].revents & POLLIN)
 				answer(fds[i].fd);
+		if (fds[2].revents)
+			answer_plugin(&fds[2]);
 		if (fds[0].revents && fds[0].fd == listen_fd) {
 			fds[0].fd = accept(listen_fd, NULL, NULL);
 			close(listen_fd);
@@ -194,7 +216,7 @@ int main(int argc, char **argv)
 			} else if (got != sizeof(word)) {
 				fputs("failed\n", out);
 				return 1;
-			} else if (word > 0 && n < MAX_UFFDS + 2) {
+			} else if (word > 0 && n < MAX_UFFDS + 3) {
 				fprintf(out, "task %d\n", word);
 				fds[n++] = (struct pollfd){ .fd = receive_fd(fds[0].fd),
 							    .events = POLLIN };

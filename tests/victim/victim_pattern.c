@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * victim_pattern DIR [-m MIB] [-x RUN] [-t THREADS] [-H]: one region full of pattern pages.
+ * victim_pattern DIR [-m MIB] [-x RUN] [-t THREADS] [-H] [-S]: one region full of pattern pages.
  *
  *	-m MIB		address space of the region, default 64
  *	-x RUN		RUN pages of data, then one page never touched, and so on (0: no holes);
  *			-x 1 is "every other page"
  *	-t THREADS	work is split between this many threads, which exist from the start
  *	-H		MADV_HUGEPAGE
+ *	-S		a seccomp filter that kills for what an agent does and this program does not
  *
  * Commands (answers in the form "<command> key=value ..."):
  *	verify			every word of every page, holes included
@@ -24,9 +25,13 @@
  *	spoil PAGE		change one bit of a data page: the next verify must say bad=1
  *	exit			leave, status 1 when any word was ever wrong
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "victim/victim.h"
 
@@ -318,19 +323,35 @@ static void do_rss(void)
 	answer("rss pages=%lu", resident);
 }
 
+/* Messages over sockets are what every agent lives on. */
+static void filter_calls(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_recvmsg, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog prog = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		fail("seccomp: %s", strerror(errno));
+}
+
 static void usage(void)
 {
-	fputs("usage: victim_pattern DIR [-m MIB] [-x RUN] [-t THREADS] [-H]\n", stderr);
+	fputs("usage: victim_pattern DIR [-m MIB] [-x RUN] [-t THREADS] [-H] [-S]\n", stderr);
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t mib = 64;
-	bool huge = false;
+	bool huge = false, filtered = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "m:x:t:H")) != -1) {
+	while ((opt = getopt(argc, argv, "m:x:t:HS")) != -1) {
 		if (opt == 'm')
 			mib = strtoul(optarg, NULL, 0);
 		else if (opt == 'x')
@@ -339,6 +360,8 @@ int main(int argc, char **argv)
 			nthreads = strtoul(optarg, NULL, 0);
 		else if (opt == 'H')
 			huge = true;
+		else if (opt == 'S')
+			filtered = true;
 		else
 			usage();
 	}
@@ -362,6 +385,8 @@ int main(int argc, char **argv)
 	}
 	job_start(job_fill);
 	job_wait();
+	if (filtered)
+		filter_calls();
 	answer("ready pid=%d pages=%lu", getpid(), ndata);
 	for (;;) {
 		char line[256], *args;
