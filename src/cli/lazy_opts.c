@@ -204,6 +204,9 @@ static int set_plain(const struct origin *from, const struct cmd_option *option,
 	case LAZY_DRAIN:
 		p->drain = !neg;
 		return 0;
+	case LAZY_COLLAPSE:
+		p->collapse = !neg;
+		return 0;
 	case LAZY_AGENT:
 		p->agent = !neg;
 		return 0;

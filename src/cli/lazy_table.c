@@ -46,6 +46,8 @@ const struct cmd_option lazy_options[] = {
 	  "have an agent in each process move huge pages into place" },
 	{ "thp", 0, false, REQ, LAZY_THP, "WHICH",
 	  "memory that comes in huge pages: auto (default), always, never" },
+	{ "collapse", 0, true, NONE, LAZY_COLLAPSE, NULL,
+	  "in the end make huge pages of blocks that were touched too early (default)" },
 	{ "agent-slots", 0, false, REQ, LAZY_AGENT_SLOTS, "N",
 	  "of 2 MiB, that an agent reads into (default: 4)" },
 	{ "staging", 0, false, REQ, LAZY_STAGING, "BYTES",

@@ -33,7 +33,8 @@ void agent_kick(struct pager *p)
 
 bool agent_may_drain(const struct pager *p)
 {
-	return p->st->restored && (p->opts->drain || p->st->finish);
+	/* Not before the drain: a test that holds that means all that is done unasked. */
+	return p->st->restored && p->drain_started && (p->opts->drain || p->st->finish);
 }
 
 void agent_why(struct session *s, const char *fmt, ...)

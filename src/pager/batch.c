@@ -34,9 +34,12 @@ static void slot_free(struct slot *sl)
 }
 
 /* It will not be tried again: its huge page is in pieces, or may be. */
-static void slot_give_up(struct agent *a, struct slot *sl)
+static void slot_give_up(struct agent *a, struct slot *sl, bool touched)
 {
-	plan_drop(a->s, sl->b.at);
+	if (touched)
+		plan_touched(a->s, sl->b.at);
+	else
+		plan_drop(a->s, sl->b.at);
 	sl->stale = true;
 	slot_free(sl);
 }
@@ -113,7 +116,7 @@ static int batch_plan(struct agent *a, struct plan_block *out)
 		a->cursor = s->hint_addr & ~(PLAN_BLOCK - 1);
 	}
 	gate_enter(&s->gate);
-	ret = s->owed && s->huge ? plan_next(s, &a->cursor, busy, nbusy, out) : 0;
+	ret = s->owed && s->huge && s->collapse ? plan_next(s, &a->cursor, busy, nbusy, out) : 0;
 	gate_leave(&s->gate);
 	return ret;
 }
@@ -350,7 +353,7 @@ static void batch_stopped(struct agent *a, struct slot *sl, uint64_t done, int e
 		plan_drop(s, range_make(start, start + (PLAN_BLOCK << 2 * a->refused)));
 		a->refused++;
 	}
-	slot_give_up(a, sl);
+	slot_give_up(a, sl, done || error == -EEXIST);
 }
 
 void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *what,
@@ -384,6 +387,10 @@ void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *wh
 			a->refused = 0;
 			a->small = huge[i] ? 0 : a->small + 1;
 			sl->stale = !huge[i];
+			if (huge[i])
+				plan_drop(s, sl->b.at);
+			else
+				plan_touched(s, sl->b.at);
 			slot_free(sl);
 			continue;
 		}

@@ -47,6 +47,7 @@ void care_begin(struct pager *p, struct session *s)
 	struct agent_slot *sl = &s->shm->agent;
 	struct extent_view v;
 
+	s->collapses = p->opts->collapse;
 	if (s->ghost || sl->life != AGENT_NONE)
 		return;
 	if (!p->opts->agent)

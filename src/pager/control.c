@@ -103,6 +103,7 @@ static json_object *control_session(struct session_slot *slot, uint32_t id)
 	control_add(o, "replayed_bytes", n->replayed_bytes);
 	control_add(o, "moved_huge_bytes", n->moved_huge_bytes);
 	control_add(o, "moved_base_bytes", n->moved_base_bytes);
+	control_add(o, "collapsed_bytes", n->collapsed_bytes);
 	control_add(o, "zero_bytes", n->zero_bytes);
 	control_add(o, "discarded_bytes", n->discarded_bytes);
 	control_agent(o, &slot->agent);

@@ -32,6 +32,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kapi/huge.h"
 #include "kapi/proc.h"
 #include "pager/agent.h"
 #include "pager/internal.h"
@@ -365,6 +366,25 @@ static int drain_fetch(struct source *src, unsigned int lane, const struct drain
 	return source_window(src, lane, b->from, len, bytes);
 }
 
+/* All is in place: make a huge page of a block that was touched before an agent could move it. */
+static void drain_collapse(struct session *s)
+{
+	struct range at;
+	bool any;
+
+	gate_enter(&s->gate);
+	any = plan_collapse(s, &at);
+	s->to_collapse = any;
+	gate_leave(&s->gate);
+	if (!any) {
+		s->ending = true;
+		return;
+	}
+	/* What the target has done to it meanwhile, or a lack of memory, may be in the way. */
+	if (!huge_collapse(s->shm->pidfd, at.start.v, range_len(at)))
+		s->n->collapsed_bytes += range_len(at);
+}
+
 /* One batch of one session. Return: bytes placed. */
 static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane)
 {
@@ -375,6 +395,12 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 	bool any, unreadable = false;
 	int ret;
 
+	if (!s->n->pending_bytes && !lane && s->to_collapse) {
+		drain_collapse(s);
+		if (!s->to_collapse)
+			pager_kick(p->fault_kick);
+		return 0;
+	}
 	gate_enter(&s->gate);
 	any = s->owed && !s->shm->reason[0] && drain_look(p, s, &b, lane);
 	gate_leave(&s->gate);
@@ -410,7 +436,7 @@ static uint64_t drain_turn(struct pager *p, struct session *s, unsigned int lane
 static bool drain_has_work(struct pager *p, struct session *s, unsigned int lane)
 {
 	if (!s->n->pending_bytes)
-		return false;
+		return !lane && s->to_collapse && drain_wanted(p);
 	/* The second worker comes when the order is through. */
 	if (s->replay.active)
 		return !lane && (drain_wanted(p) || s->replay.hot);
@@ -535,7 +561,8 @@ void *drain_thread(void *arg)
 		}
 		if (!p->drain_started)
 			phase_reach("drain-start");
-		p->drain_started = true;
+		if (!atomic_exchange(&p->drain_started, true))
+			agent_kick(p);
 		last = s;
 		if (avoid != p->fault_cpu) {
 			avoid = p->fault_cpu;

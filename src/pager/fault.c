@@ -356,6 +356,15 @@ static int fault_batch(struct pager *p, struct session *s)
 	return n;
 }
 
+/* Are huge pages still to be made of what was touched too early? The drain does that. */
+static bool fault_collapses(struct pager *p, struct session *s)
+{
+	if (!s->to_collapse || s->shm->pidfd < 0 || (!p->opts->drain && !p->st->finish))
+		return false;
+	pager_kick_drain(p);
+	return true;
+}
+
 /* Is it over?  Only looked at when something said that it may be, and on ticks. */
 static bool fault_ended(struct pager *p, struct session *s)
 {
@@ -373,7 +382,7 @@ static bool fault_ended(struct pager *p, struct session *s)
 	 * A fork may have happened before what emptied the extents, and its event stand behind: the
 	 * child is owed something then, and closing the uffd would end it for the child, too.
 	 */
-	if (empty && p->st->restored && !s->shm->reason[0] &&
+	if (empty && p->st->restored && !s->shm->reason[0] && !fault_collapses(p, s) &&
 	    !uffd_mm_changing(s->uffd, v.at.start.v, p->page_size) && agent_over(p, s))
 		return session_end(p, s, SESSION_DONE);
 	return false;

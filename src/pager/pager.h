@@ -47,6 +47,7 @@ struct pager_opts {
 	uint64_t hot_us, hot_bytes;	/* --hot-budget, one of them; both 0: nothing before the rest */
 	bool agent;			/* an agent in the target moves pages, where possible */
 	enum pager_thp thp;
+	bool collapse;			/* what was touched too early is made huge in the end */
 	unsigned int agent_slots;	/* of 2 MiB, in each target */
 	uint64_t staging_bytes;		/* in all targets together */
 	bool adopt;			/* --adopt: take over from a keeper */

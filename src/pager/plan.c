@@ -18,7 +18,8 @@ int plan_init(struct session *s, const struct range *want, unsigned int n)
 	struct extent_view v;
 
 	s->huge = extent_tree_new();
-	if (!s->huge)
+	s->collapse = extent_tree_new();
+	if (!s->huge || !s->collapse)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t start = plan_down(want[i].start.v + PLAN_BLOCK - 1);
@@ -67,6 +68,27 @@ void plan_drop(struct session *s, struct range at)
 		log_debug("session %u: no memory to forget a block", s->slot);
 }
 
+void plan_touched(struct session *s, struct range at)
+{
+	struct extent_view v = { .at = at, .offset = at.start.v };
+
+	plan_drop(s, at);
+	/* Without memory, or when it stands there already, nothing is lost. */
+	s->to_collapse = s->collapses;
+	if (extent_insert(s->collapse, v))
+		log_debug("session %u: %#llx is not noted", s->slot, (unsigned long long)at.start.v);
+}
+
+bool plan_collapse(struct session *s, struct range *out)
+{
+	struct extent_view v;
+
+	if (!s->collapse || !extent_next(s->collapse, taddr(0), &v))
+		return false;
+	*out = range_make(v.at.start.v, v.at.start.v + PLAN_BLOCK);
+	return extent_carve(s->collapse, *out) >= 0;
+}
+
 int plan_next(struct session *s, uint64_t *cursor, const struct plan_block *const *busy,
 	      unsigned int nbusy, struct plan_block *out)
 {
@@ -92,7 +114,7 @@ int plan_next(struct session *s, uint64_t *cursor, const struct plan_block *cons
 			continue;
 		if (plan_block(s, start, out))
 			return 1;
-		plan_drop(s, range_make(start, at));
+		plan_touched(s, range_make(start, at));
 	}
 	return -EAGAIN;
 }
@@ -107,7 +129,7 @@ bool plan_leave(struct session *s, struct extent_view *v, uint64_t *end)
 	struct extent_view h;
 	struct plan_block b;
 
-	if (!s->huge || !extent_next(s->huge, v->at.start, &h) || h.at.start.v >= v->at.end.v)
+	if (!s->huge || !s->collapse || !extent_next(s->huge, v->at.start, &h) || h.at.start.v >= v->at.end.v)
 		return false;
 	if (h.at.start.v > v->at.start.v) {
 		v->at.end = h.at.start;
@@ -116,7 +138,7 @@ bool plan_leave(struct session *s, struct extent_view *v, uint64_t *end)
 	uint64_t block = plan_down(v->at.start.v), to;
 
 	if (!plan_block(s, block, &b)) {
-		plan_drop(s, range_make(block, block + PLAN_BLOCK));
+		plan_touched(s, range_make(block, block + PLAN_BLOCK));
 		if (v->at.end.v > block + PLAN_BLOCK)
 			v->at.end = taddr(block + PLAN_BLOCK);
 		return false;

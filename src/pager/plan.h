@@ -8,6 +8,8 @@
  * the kernel moves a huge page only to where no page table is.
  *
  * Candidates are kept as ranges, in session.huge, and struck off when they are found to be none.
+ * Those that were touched too early are noted in session.collapse: once all is in place the kernel
+ * is asked to make huge pages of them (MADV_COLLAPSE), block by block.
  * All calls: gate entered, or the session not yet published.
  */
 #ifndef PAGER_PLAN_H
@@ -53,6 +55,10 @@ bool plan_any(const struct session *s);
 
 /* plan_drop - no agent should try these again. */
 void plan_drop(struct session *s, struct range at);
+/* plan_touched - likewise, and it can only be huge by being collapsed. */
+void plan_touched(struct session *s, struct range at);
+/* plan_collapse - take one of those. Return: false: there is none. */
+bool plan_collapse(struct session *s, struct range *out);
 
 /*
  * plan_leave - what of an owed piece the drain should leave to the agent.

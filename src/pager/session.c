@@ -73,6 +73,7 @@ void session_put(struct session *s)
 	extent_tree_free(s->owed);
 	replay_free(&s->replay);
 	extent_tree_free(s->huge);
+	extent_tree_free(s->collapse);
 	free(s->vma);
 	free(s);
 }
@@ -444,7 +445,8 @@ bool session_end(struct pager *p, struct session *s, enum session_state how)
 	gate_unlock(&s->gate);
 
 	log_info("session %u (pid %d, image pid %d): %s; KiB hot %llu, by fault %llu, around %llu, "
-		 "replayed %llu, drain %llu, moved %llu, zero %llu, discarded %llu; %llu faults",
+		 "replayed %llu, drain %llu, moved %llu, collapsed %llu, "
+		 "zero %llu, discarded %llu; %llu faults",
 		 s->slot, s->shm->pid, s->shm->vpid, words[how],
 		 (unsigned long long)s->n->hot_bytes >> 10,
 		 (unsigned long long)s->n->copied_fault_bytes >> 10,
@@ -452,6 +454,7 @@ bool session_end(struct pager *p, struct session *s, enum session_state how)
 		 (unsigned long long)s->n->replayed_bytes >> 10,
 		 (unsigned long long)s->n->copied_drain_bytes >> 10,
 		 (unsigned long long)(s->n->moved_huge_bytes + s->n->moved_base_bytes) >> 10,
+		 (unsigned long long)s->n->collapsed_bytes >> 10,
 		 (unsigned long long)s->n->zero_bytes >> 10,
 		 (unsigned long long)s->n->discarded_bytes >> 10, (unsigned long long)s->n->faults);
 	epoll_ctl(p->fault_epfd, EPOLL_CTL_DEL, s->uffd, NULL);

@@ -87,6 +87,9 @@ struct session {
 
 	/* The agent; see agent.h. */
 	struct extent_tree *huge;	/* under the gate: see plan.h */
+	bool collapses;			/* that is wanted */
+	atomic_bool to_collapse;	/* something may be there */
+	struct extent_tree *collapse;	/* likewise: to be made huge when all is in place */
 	_Atomic uint32_t hope;		/* enum agent_hope */
 	atomic_bool agent_new;		/* the agents' thread has yet to begin with it */
 	bool agent_settle;

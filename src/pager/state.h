@@ -81,6 +81,7 @@ struct session_counters {
 	_Atomic uint64_t copied_drain_bytes;
 	_Atomic uint64_t moved_huge_bytes;	/* by the agent, whole huge pages */
 	_Atomic uint64_t moved_base_bytes;	/* by the agent, page by page */
+	_Atomic uint64_t collapsed_bytes;	/* made huge in the end, having been counted above */
 	_Atomic uint64_t hot_bytes;	/* by a trace, within --hot-budget */
 	_Atomic uint64_t replayed_bytes;	/* by a trace, after that */
 	_Atomic uint64_t zero_bytes;

@@ -6,13 +6,17 @@ from typing import Callable, Optional
 
 GIB_PAGES = 1 << 18
 
-# name: (populated pages, pages in a run, untouched pages after each run)
+# name: (populated pages, pages in a run, untouched pages after each run, huge pages)
 IMAGES = {
-    "flat-1g": (GIB_PAGES, GIB_PAGES, 0),
-    "frag-131072": (131072, 1, 1),
-    "frag-16384": (16384, 1, 1),
-    "frag-4g": (4 * GIB_PAGES, 8, 8),  # 131072 extents of 32 KiB
+    "flat-1g": (GIB_PAGES, GIB_PAGES, 0, False),
+    "huge-1g": (GIB_PAGES, GIB_PAGES, 0, True),
+    "frag-131072": (131072, 1, 1, False),
+    "frag-16384": (16384, 1, 1, False),
+    "frag-4g": (4 * GIB_PAGES, 8, 8, False),  # 131072 extents of 32 KiB
 }
+
+# With an agent in the victim.
+AGENT = ["--agent"]
 
 TOUCHES = 3000
 TOUCH_EVERY_NS = 150000
@@ -31,6 +35,16 @@ def touch_us(key):
     return lambda r: r.report[key] / 1e3 if r.report["slow"] else None
 
 
+def share(r):
+    """Of the memory that was in huge pages, what is so again."""
+    return r.report["huge"] / r.image.bytes
+
+
+def moved(r):
+    """Of the memory, what came by whole huge moves, as the pager itself counts."""
+    return r.progress["moved_huge_bytes"] / r.image.bytes
+
+
 def touch_count(r):
     return r.report["slow"]
 
@@ -44,9 +58,10 @@ class Arm:
     how: str = "listen"  # see session.Round
     rss: bool = False
     prewarm: bool = True
+    cold: bool = False
     rounds_cap: tuple = (99, 99)  # full, quick
     program: bool = False  # image is one of replay.py's
-    options: list = field(default_factory=list)  # of our pager; with a program only
+    options: list = field(default_factory=list)  # of our pager
 
 
 @dataclass
@@ -58,7 +73,8 @@ class Figure:
     peer: Optional[str]
     value: Callable
     value_peer: Optional[Callable] = None  # default: the same
-    bar_on: str = "ratio"  # "ratio" ours/peer, "ours", "diff" ours - peer; all: not above
+    # "ratio" ours/peer, "ours", "diff" ours - peer: not above; "floor": ours, not below
+    bar_on: str = "ratio"
     against: str = "criu lazy-pages"
     suffix: str = ""
     counts: Optional[Callable] = None
@@ -102,6 +118,24 @@ def table(quick):
              [Figure("p50", "us", 0.3, "ours", "peer", touch_us("p50"), counts=touch_count),
               Figure("p99", "us", 0.5, "ours", "peer", touch_us("p99"), counts=touch_count),
               Figure("drain", "ms", 1.0, "ours", "peer", ms("drain"))]),
+        Case("drain-1g-huge",
+             {"ours": Arm("ours", "huge-1g", options=AGENT), "peer": Arm("peer", "huge-1g")},
+             [Figure("cpu", "ms", 0.9, "ours", "peer", ms("cpu")),
+              Figure("wall", "ms", 1.1, "ours", "peer", ms("drain")),
+              Figure("share", "", 0.99, "ours", "peer", share, bar_on="floor"),
+              Figure("moved", "", 0.95, "ours", None, moved, bar_on="floor")]),
+        Case("fault-under-drain-huge",
+             {"ours": Arm("ours", "huge-1g", "touch", options=AGENT),
+              "peer": Arm("peer", "huge-1g", "touch")},
+             [Figure("share", "", 0.9, "ours", "peer", share, bar_on="floor"),
+              Figure("p50", "us", 0.3, "ours", "peer", touch_us("p50"), counts=touch_count),
+              Figure("p99", "us", 0.5, "ours", "peer", touch_us("p99"), counts=touch_count),
+              Figure("drain", "ms", 1.1, "ours", "peer", ms("drain"))]),
+        Case("drain-1g-cold",
+             {"ours": Arm("ours", "huge-1g", options=AGENT, cold=True),
+              "peer": Arm("peer", "huge-1g", cold=True)},
+             [Figure("cpu", "ms", 0.5, "ours", "peer", ms("cpu")),
+              Figure("wall", "ms", 0.9, "ours", "peer", ms("drain"))]),
         Case("storm",
              {"ours": Arm("ours", "flat-1g", "storm"), "peer": Arm("peer", "flat-1g", "storm"),
               "idle": Arm("ours", "flat-1g")},

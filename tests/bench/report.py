@@ -26,13 +26,14 @@ def figure(case, fig, rounds):
     mid_ours, mid_peer = median(ours), median(peer)
     both = mid_ours is not None and mid_peer is not None
     ratio = mid_ours / mid_peer if both and mid_peer > 0 else None
-    measured = {"ratio": ratio, "ours": mid_ours,
+    measured = {"ratio": ratio, "ours": mid_ours, "floor": mid_ours,
                 "diff": mid_ours - mid_peer if both else None}[fig.bar_on]
     out = {"case": case.name + fig.suffix, "metric": fig.metric, "unit": fig.unit,
            "ours": mid_ours, "peer": mid_peer, "ratio": ratio, "rounds": len(ours),
            "rounds_peer": len(peer), "spread_ours": spread(ours), "spread_peer": spread(peer),
            "bar": fig.bar, "bar_on": fig.bar_on, "against": fig.against,
-           "ok": measured is not None and measured <= fig.bar}
+           "ok": measured is not None and
+                 (measured >= fig.bar if fig.bar_on == "floor" else measured <= fig.bar)}
     if fig.counts:
         out["touches_ours"] = median([fig.counts(r) for r in rounds[fig.ours]])
         out["touches_peer"] = median([fig.counts(r) for r in rounds[fig.peer]])
@@ -54,7 +55,7 @@ def row(out):
     def span(pair):
         return f"{number(pair[0])}..{number(pair[1])}" if pair else "-"
 
-    bar = {"ratio": "ratio<=", "ours": "ours<=", "diff": "diff<="}[out["bar_on"]]
+    bar = {"ratio": "ratio<=", "ours": "ours<=", "diff": "diff<=", "floor": "ours>="}[out["bar_on"]]
     line = (f"{out['case']:<26} {out['metric']:<6} {out['unit']:<4} {number(out['ours']):>8} "
             f"{span(out['spread_ours']):>15} {number(out['peer']):>8} "
             f"{span(out['spread_peer']):>15} {number(out['ratio']):>6}  "

@@ -5,6 +5,7 @@ Runs inside the root that has criu, in a pid namespace that ends with it, as a s
 process that loses its parent comes here (a daemonized pager, a restored task).
 """
 
+import json
 import os
 import select
 import shutil
@@ -182,11 +183,11 @@ class RssSampler(threading.Thread):
 class Image:
     """A dumped victim."""
 
-    def __init__(self, base, name, npages, run, gap, tools):
+    def __init__(self, base, name, npages, run, gap, huge, tools):
         self.dir = os.path.join(base, name)
         self.images = os.path.join(self.dir, "images")
         self.desk = os.path.join(self.dir, "desk")  # job, report
-        self.npages, self.run, self.gap = npages, run, gap
+        self.npages, self.run, self.gap, self.huge = npages, run, gap, huge
         self.victim, self.meter = os.path.join(tools, "victim"), os.path.join(tools, "meter")
         self.bytes = npages * os.sysconf("SC_PAGESIZE")
         self.pid = None
@@ -197,7 +198,7 @@ class Image:
         # A pid that nobody else gets: pids are given out upwards, and restore takes this one again.
         log = os.path.join(self.dir, "victim.log")
         victim = Child(spawn([self.victim, "fill", self.desk, str(self.npages), str(self.run),
-                              str(self.gap)], log=log), "victim")
+                              str(self.gap)] + ["huge"] * self.huge, log=log), "victim")
         try:
             deadline = now() + timeout_s * 10**9
             while not os.path.exists(os.path.join(self.desk, "ready")):
@@ -226,6 +227,14 @@ class Image:
                 with open(os.path.join(self.images, name), "rb", buffering=0) as pages:
                     while pages.readinto(block):
                         pass
+
+    def chill(self):
+        """Drop the pages file out of the page cache."""
+        for name in os.listdir(self.images):
+            if name.startswith("pages-"):
+                fd = os.open(os.path.join(self.images, name), os.O_RDONLY)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(fd)
 
     def remove(self):
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -281,14 +290,21 @@ class Round:
              "listen+plugin": the same, and the plugin is loaded too
              "plugin": criu restore alone; the plugin starts the pager
 
+    cold     the pages file is not in the page cache
+    args     more arguments for the pager, ours only
+
     Results, in ns unless said: start (pager's start to its status byte), restore (start to exit of
     criu restore), drain (resume of the task to the end of the pager that the caller waits for),
-    cpu (all processes of the pager; not with "plugin"), rss_kb and rss_file_kb (peaks, when
-    sampled), report (the victim's own figures).
+    cpu (all processes of the pager, and the agent; not with "plugin"), rss_kb and rss_file_kb (peaks, when
+    sampled), report (the victim's own figures), progress (our pager's last word).
     """
 
-    def __init__(self, image, side, job, how="listen", prewarm=True, rss=False, timeout_s=300):
+    def __init__(self, image, side, job, how="listen", prewarm=True, rss=False, timeout_s=300,
+                 cold=False, args=()):
         self.image, self.side, self.job, self.how = image, side, job, how
+        self.cold = cold
+        self.args = list(args) if side.name == "ours" else []
+        self.progress = {}
         self.prewarm, self.rss, self.timeout_s = prewarm, rss, timeout_s
         self.work = os.path.join(image.dir, "work")
         self.pager = self.victim = self.sampler = None
@@ -307,7 +323,10 @@ class Round:
             os.unlink(report)
         with open(os.path.join(self.image.desk, "job"), "w", encoding="ascii") as job:
             job.write(self.job)
-        self.image.warm()
+        if self.cold:
+            self.image.chill()
+        else:
+            self.image.warm()
         if self.prewarm:
             Child(spawn([self.image.victim, "prewarm", str((self.image.bytes >> 20) + 64)]),
                   "prewarm").wait(60)
@@ -330,13 +349,19 @@ class Round:
 
     def start_pager(self):
         reader, writer = os.pipe()
+        args, fds = self.args, [writer]
+        if self.side.name == "ours":
+            word = os.open(self.path("progress"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            args = args + ["--progress-fd", str(word)]
+            fds.append(word)
         begin = now()
         self.pager = Child(
             spawn([self.image.meter, self.path("meter")] + self.side.argv +
                   ["-D", self.image.images, "-W", self.work, "-v1", "-o", "pager.log",
-                   "--status-fd", str(writer)], fds=(writer,), log=self.path("stdio.log")),
+                   "--status-fd", str(writer)] + args, fds=fds, log=self.path("stdio.log")),
             "the pager")
-        os.close(writer)
+        for fd in fds:
+            os.close(fd)
         try:
             if not readable([reader], 30) or os.read(reader, 1) != b"\0":
                 raise RoundFailed("the pager did not say on its status descriptor that it listens")
@@ -382,6 +407,9 @@ class Round:
         if meter["last"] - meter["ended"] > 1e9:
             raise RoundFailed("processes of the pager outlived the one that its caller waits for")
         self.cpu, self.ended = meter["cpu"], meter["ended"]
+        if self.side.name == "ours":
+            with open(self.path("progress"), encoding="ascii") as lines:
+                self.progress = json.loads(lines.read().splitlines()[-1])
 
     def wait_plugins(self):
         """Wait until no process of the pager that the plugin started is left."""
@@ -408,6 +436,8 @@ class Round:
             raise RoundFailed(f"the victim ended with status {status}")
         self.report = read_pairs(path)
         self.drain = self.ended - self.report["resumed_real"]
+        # An agent is the victim's child, and what it used is told there.
+        self.cpu += self.report["children"]
         if self.report["bad"]:
             raise RoundFailed(f"{self.report['bad']} words of the restored memory are wrong")
 

@@ -4,9 +4,10 @@
  *
  * Theory of operation
  *
- * `victim fill DIR PAGES RUN GAP` maps private anonymous memory of PAGES populated pages in runs of
- * RUN pages with GAP untouched pages after each run, so that GAP > 0 gives PAGES / RUN extents in
- * the images.  Each 8-byte word holds a value made from its page and its place.  Then it creates
+ * `victim fill DIR PAGES RUN GAP [huge]` maps private anonymous memory of PAGES populated pages in
+ * runs of RUN pages with GAP untouched pages after each run, so that GAP > 0 gives PAGES / RUN
+ * extents in the images; with "huge" it is aligned and advised to have huge pages.  Each 8-byte word
+ * holds a value made from its page and its place.  Then it creates
  * DIR/ready and waits to be dumped.
  *
  * Everything that the victim itself needs (text, stack, the random order of pages, the latencies)
@@ -30,6 +31,8 @@
  *				CLOCK_MONOTONIC
  *	touches slow		touches made, and those of more than SLOW_NS
  *	p50 p99 max sum		of the slow ones, ns
+ *	huge			bytes of the data that huge pages map, before the comparison
+ *	children		CPU time of children that ended: an agent's, ns
  *	bad			words that differ, over the touches and the comparison
  *
  * `victim prewarm MIB` touches that much memory and exits: a virtual machine that has reported
@@ -44,16 +47,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define SLOW_NS 4000
 #define MAX_TOUCHES 65536
+#define HUGE (2ul << 20)
 #define WORDS_MAX 8192 /* 64 KiB pages */
 
 static uint8_t *data;
 static uint64_t npages, run_npages, gap_npages;
+static bool want_huge;
 static size_t page_size, words;
 static uint32_t *order;
 static uint64_t slow_ns[MAX_TOUCHES];
@@ -159,7 +165,7 @@ struct job {
 	char name[16], pace[16];
 	uint64_t count, every_ns, seed;
 	uint64_t resumed_real, resumed, begin, end;
-	uint64_t touches, slow, max, sum, bad;
+	uint64_t touches, slow, max, sum, bad, huge;
 };
 
 /* Return: false when there is no job (the dump failed and the task runs on). */
@@ -243,19 +249,47 @@ static void job_storm(struct job *job)
 	}
 }
 
+/* Bytes of the data that huge pages map. */
+static uint64_t huge_bytes(void)
+{
+	uint64_t end = (uintptr_t)data + npages * page_size, sum = 0;
+	unsigned long from = 0, start, to, kb;
+	char line[256];
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	if (!f)
+		die("/proc/self/smaps");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &to) == 2) {
+			from = start;
+			continue;
+		}
+		if (from >= (uintptr_t)data && from < end &&
+		    sscanf(line, "AnonHugePages: %lu kB", &kb) == 1)
+			sum += kb << 10;
+	}
+	fclose(f);
+	return sum;
+}
+
 static void report(struct job *job)
 {
+	struct rusage children;
+
 	char tmp[sizeof(dir) + 16], path[sizeof(dir) + 16];
 	int fd, n;
 
+	getrusage(RUSAGE_CHILDREN, &children);
 	sort_slow(slow_ns, job->slow);
 	n = snprintf(
 		text, sizeof(text),
 		"job=%s\nresumed_real=%lu\nresumed=%lu\nbegin=%lu\nend=%lu\ntouches=%lu\nslow=%lu\n"
-		"p50=%lu\np99=%lu\nmax=%lu\nsum=%lu\nbad=%lu\n",
+		"p50=%lu\np99=%lu\nmax=%lu\nsum=%lu\nbad=%lu\nhuge=%lu\nchildren=%lu\n",
 		job->name, job->resumed_real, job->resumed, job->begin, job->end, job->touches,
 		job->slow, percentile(slow_ns, job->slow, 50), percentile(slow_ns, job->slow, 99),
-		job->max, job->sum, job->bad);
+		job->max, job->sum, job->bad, job->huge,
+		(children.ru_utime.tv_sec + children.ru_stime.tv_sec) * 1000000000ul +
+			(children.ru_utime.tv_usec + children.ru_stime.tv_usec) * 1000ul);
 	snprintf(tmp, sizeof(tmp), "%s/report.tmp", dir);
 	snprintf(path, sizeof(path), "%s/report", dir);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -293,10 +327,13 @@ static void setup(void)
 	if (mlockall(MCL_CURRENT))
 		die("mlockall");
 
-	data = mmap(NULL, span * page_size, PROT_READ | PROT_WRITE,
+	data = mmap(NULL, span * page_size + HUGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (data == MAP_FAILED)
 		die("mmap");
+	data += -(uintptr_t)data % HUGE;
+	if (want_huge && madvise(data, span * page_size, MADV_HUGEPAGE))
+		die("madvise");
 	if (gap_npages)
 		madvise(data, span * page_size, MADV_NOHUGEPAGE);
 	fill();
@@ -335,6 +372,7 @@ static int serve(void)
 
 	while (syscall(SYS_rt_sigtimedwait, &set, NULL, NULL, 8) != SIGUSR1)
 		;
+	job.huge = huge_bytes();
 	job.bad += compare();
 	report(&job);
 	return job.bad ? 1 : 0;
@@ -360,7 +398,8 @@ int main(int argc, char **argv)
 	words = page_size / sizeof(uint64_t);
 	if (argc == 3 && !strcmp(argv[1], "prewarm"))
 		return prewarm(strtoull(argv[2], NULL, 10));
-	if (argc != 6 || strcmp(argv[1], "fill") || words > WORDS_MAX)
+	want_huge = argc == 7 && !strcmp(argv[6], "huge");
+	if ((argc != 6 && !want_huge) || strcmp(argv[1], "fill") || words > WORDS_MAX)
 		goto usage;
 	snprintf(dir, sizeof(dir), "%s", argv[2]);
 	npages = strtoull(argv[3], NULL, 10);
@@ -369,6 +408,6 @@ int main(int argc, char **argv)
 	if (npages && run_npages && npages <= UINT32_MAX)
 		return serve();
 usage:
-	dprintf(STDERR_FILENO, "usage: victim fill DIR PAGES RUN GAP | victim prewarm MIB\n");
+	dprintf(STDERR_FILENO, "usage: victim fill DIR PAGES RUN GAP [huge] | victim prewarm MIB\n");
 	return 2;
 }

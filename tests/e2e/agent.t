@@ -67,6 +67,24 @@ huge() {
 	target_end
 }
 
+# touched: blocks that were touched before the agent came to them are made huge in the end.
+touched() {
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	hold_at agent-stage@1
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	held
+	want touch 100 3
+	release
+	ended
+	[ "$(last collapsed_bytes)" -gt 0 ] || die "nothing was collapsed"
+	[ "$(huge_kb "$RPID")" -ge $((115 << 10)) ] || die "$(huge_kb "$RPID") kB are huge"
+	want verify
+	target_end
+}
+
 # killed PHASE[@N]: the pager is killed there; the next one goes on with the agent.
 killed() {
 	victim_start victim_pattern -m 128 -H
@@ -106,6 +124,7 @@ dead() {
 
 run_case "huge pages come back huge" huge -H
 run_case "huge pages with holes" huge -H -x 511
+run_case "blocks that were touched are collapsed" touched
 for phase in agent-stage agent-move agent-ordered agent-moved; do
 	run_case "pager killed at $phase" killed $phase@3
 done
