@@ -11,6 +11,11 @@
 ##   make bench          figures beside stock criu lazy-pages; BENCH="--quick drain-1g" arguments
 ##   make install        program, plugin, man pages, sample settings, completion for bash
 ##   make uninstall      remove these
+##   make kernel         build the test kernel with the series of kernel/patches; VARIANT=base,
+##                       kasan, lockdep, kcsan: see kernel/build.sh; the last line is its path
+##   make vm             a shell in that kernel under QEMU
+##   make kernel-deb     Debian packages of Debian's cloud kernel with the series, into $(O)/deb
+##   make stress         the long tests of the kernel; STRESS="matrix races" only these parts
 ##   make clean          remove what was built
 ##   make help           this text
 ## Settings:
@@ -241,6 +246,28 @@ bench:
 	$(SUBMAKE) $(JOBS) all
 	$(CLEAN_ENV) tests/bench/run $(BENCH)
 
+# ---- kernel ----
+
+VARIANT ?= patched
+
+kernel:
+	$(SUBMAKE) deps
+	@$(CLEAN_ENV) kernel/build.sh $(VARIANT)
+
+vm:
+	$(SUBMAKE) deps
+	@image=$$($(CLEAN_ENV) kernel/build.sh $(VARIANT) | tail -n 1) && \
+		$(CLEAN_ENV) kernel/boot.sh "$$image"
+
+kernel-deb:
+	$(SUBMAKE) deps
+	@$(CLEAN_ENV) kernel/deb.sh
+
+stress:
+	$(SUBMAKE) deps
+	$(SUBMAKE) $(JOBS) all
+	$(CLEAN_ENV) kernel/stress.sh $(STRESS)
+
 # ---- installing ----
 
 to = $(DESTDIR)$(1)
@@ -275,6 +302,8 @@ endif
 
 -include $(OBJS:.o=.d) $(AGENT_OBJS:.o=.d) $(PLUGIN_OBJS:.o=.d) $(PLUGIN_LIB_OBJS:.o=.d)
 FORCE:
+# The folder of the same name is no reason not to.
+.PHONY: kernel vm kernel-deb stress
 .PHONY: all help deps check demo fuzz bench install uninstall clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(PB_SRCS)

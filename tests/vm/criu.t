@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Debian 12's own criu 3.17.1, which does not start on newer kernels, with our pager on Debian
+# 12's kernel as it is: no UFFDIO_MOVE, no PAGEMAP_SCAN.  This kernel has soft-dirty, so chains of
+# parent images are real ones here.
+# timeout: 1500
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/cases.sh"
+in_vm base -t 1200 -m 3072
+
+right_place() {
+	[[ $(criu --version) == *3.17.1* ]] || skip "criu is $(criu --version | head -n 1), not 3.17.1"
+	[[ $(uname -r) == 6.1.* ]] || die "the kernel is $(uname -r)"
+	criu check >"$D/check.log" 2>&1 || die "criu check fails: $(tail -n 3 "$D/check.log")"
+}
+
+# feature_move: does the pager's own probe find UFFDIO_MOVE here?
+feature_move() {
+	"$UR" check --json | python3 -c '
+import json, sys
+sys.exit(not json.load(sys.stdin)["uffd_features"] & 1 << 16)'
+}
+
+no_move() { ! feature_move || die "this kernel is not to have UFFDIO_MOVE"; }
+
+run_case "criu 3.17.1 runs here" right_place
+run_case "the kernel has no UFFDIO_MOVE" no_move
+run_case "one changed byte in a stopped task is noticed" spoiled
+run_case "one task, every other page" pattern -m 32 -x 1
+run_case "threads that write at dump and restore" busy
+run_case "a tree with a zombie, memory shared copy-on-write" tree -m 16 -z
+run_case "parents by soft-dirty" parents
+run_case "the plugin starts the pager" by_plugin
+run_case "the pager is killed in the middle" killed
+all_done
