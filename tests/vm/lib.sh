@@ -32,14 +32,14 @@ vm_boot() {
 		shift
 	done
 	shift
-	TOP=$TOP O=$O "$TOP/kernel/boot.sh" -k "$log" "${options[@]}" "$image" "$@"
+	"$TOP/kernel/boot.sh" -k "$log" "${options[@]}" "$image" "$@"
 }
 
 in_vm() {
 	[ -z "${E2E_INSIDE:-}" ] || return 0
 	local variant=$1 image work self status=0 rows
 	shift
-	export O=${O:-$TOP/build}
+	export TOP O=${O:-$TOP/build}
 	case $O in /*) ;; *) O=$PWD/$O ;; esac
 	self=$(realpath "$0")
 	image=$(vm_image "$variant") || { echo "$image"; exit 1; }
