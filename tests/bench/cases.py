@@ -4,6 +4,8 @@
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
+import movecli
+
 GIB_PAGES = 1 << 18
 
 # name: (populated pages, pages in a run, untouched pages after each run, huge pages)
@@ -68,7 +70,7 @@ class Arm:
 class Figure:
     metric: str
     unit: str
-    bar: Optional[float]
+    bar: Optional[float]  # None: only reported
     ours: str  # arm
     peer: Optional[str]
     value: Callable
@@ -87,6 +89,7 @@ class Case:
     figures: list
     needs_plugin: bool = False
     needs_mib: int = 3 << 10
+    measure: Optional[Callable] = None  # in the place of restores: (runner, case) -> arm -> results
     labels: dict = field(default_factory=dict)
 
 
@@ -168,6 +171,16 @@ def table(quick):
              needs_mib=11 << 10),
         replay_case("redis"),
         replay_case("cpython"),
+        Case("move-cli", {**movecli.BASE, **movecli.HUGE},
+             [Figure("wall", "ms", 0.6, "move", "mremap-64k", ms("wall"),
+                     against="mremap in pieces of 64 KiB", suffix="/64k"),
+              Figure("wall", "ms", 0.4, "move", "mremap-4k", ms("wall"),
+                     against="mremap in pieces of 4 KiB", suffix="/4k"),
+              Figure("wall", "ms", 1.2, "move-huge", "mremap-2m", ms("wall"),
+                     against="mremap in pieces of 2 MiB, huge pages", suffix="/huge"),
+              Figure("wall", "ms", None, "move", "mremap-all", ms("wall"),
+                     against="one mremap of all, for comparison", suffix="/all")],
+             measure=movecli.rounds),
     ]
 
 
