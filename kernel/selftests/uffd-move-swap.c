@@ -86,6 +86,23 @@ TEST_F(move, row76_swap_out_after)
 	EXPECT_STREQ("", pages_are(self->dst, N, 1));
 }
 
+TEST_F(move, row63_pin_then_swap_out)
+{
+	int pin;
+
+	/* A move that was refused for a pin leaves the reverse map as it was, too. */
+	NEEDS_SWAP(return);
+	pages_fill(self->src, N, 1);
+	pin = pin_pages(self->src, N * page_size);
+	if (pin < 0)
+		LACKS(return, "CONFIG_IO_URING, and RLIMIT_MEMLOCK");
+	EXPECT_EQ(-EBUSY, uffd_move(self->uffd, self->dst, self->src, N * page_size, 0, NULL));
+	close(pin);
+	munmap(self->dst, AREA_PAGES * page_size);
+	EXPECT_TRUE(page_out(self->src, N));
+	EXPECT_STREQ("", pages_are(self->src, N, 1));
+}
+
 TEST_F(move, row77_swap_cached_readahead)
 {
 	NEEDS_SWAP(return);

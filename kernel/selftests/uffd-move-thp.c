@@ -21,15 +21,15 @@ FIXTURE_SETUP(thp)
 {
 	self->uffd = uffd_open(UFFD_FEATURE_MOVE);
 	if (self->uffd < 0)
-		SKIP(return, "%s: a kernel with UFFD_FEATURE_MOVE, and root", _metadata->name);
+		SKIP(_exit(255), "%s: a kernel with UFFD_FEATURE_MOVE, and root", _metadata->name);
 	if (!huge_size)
-		SKIP(return, "%s: CONFIG_TRANSPARENT_HUGEPAGE", _metadata->name);
+		SKIP(_exit(255), "%s: CONFIG_TRANSPARENT_HUGEPAGE", _metadata->name);
 	self->npages = huge_size / page_size;
 	self->src = area_map_huge(2 * huge_size);
 	self->dst = area_map_huge(2 * huge_size);
 	pages_fill(self->src, self->npages, 1);
 	if (smaps_kb(self->src, "AnonHugePages:") != HUGE_KB)
-		SKIP(return, "%s: a free huge page (and THP must not be set to never)",
+		SKIP(_exit(255), "%s: a free huge page (and THP must not be set to never)",
 		     _metadata->name);
 	ASSERT_EQ(0, uffd_register(self->uffd, self->dst, 2 * huge_size,
 				   UFFDIO_REGISTER_MODE_MISSING, NULL));
