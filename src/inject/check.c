@@ -43,8 +43,8 @@ int inject_check(pid_t pid, const struct inject_opts *opts, struct inject_error 
 		return error_set(err, -EBUSY, "traced by process %d; end that one", st.tracer);
 	ret = task_native(tid);
 	if (ret < 0)
-		return error_set(err, ret == -EACCES ? -EPERM : ret, "not to be looked at: %s",
-				 strerror(-ret));
+		return error_set(err, ret == -EACCES ? -EPERM : ret, "not to be looked at: %s%s",
+				 strerror(-ret), ret == -EACCES ? "; run as root" : "");
 	if (!ret)
 		return error_set(err, -ENOTSUP, "a 32-bit task, or one of the kernel's");
 	if (st.shadow_stack)

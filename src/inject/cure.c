@@ -38,20 +38,20 @@ static int reap(struct remote *r, const struct inject_record *rec)
 int clear(struct remote *r, const struct inject_record *rec, bool unmap,
 	  const struct inject_opts *opts)
 {
-	int64_t ret = rec->agent_nspid ? reap(r, rec) : 0;
+	int ret = rec->agent_nspid ? reap(r, rec) : 0;
+	int64_t staging = 0, areas = 0;
 
 	step(opts, STEP_REAPED);
 	if (!unmap || ret == -ESRCH)
-		return (int)ret;
+		return ret;
 	if (rec->staging_len)
-		ret = remote_munmap(r, rec->staging, rec->staging_len);
-	if (rec->code_len && ret != -ESRCH) {
-		int64_t areas = remote_munmap(r, rec->code, rec->code_len + rec->data_len);
-
-		ret = ret ? ret : areas;
-	}
+		staging = remote_munmap(r, rec->staging, rec->staging_len);
+	if (rec->code_len && staging != -ESRCH)
+		areas = remote_munmap(r, rec->code, rec->code_len + rec->data_len);
 	step(opts, STEP_UNMAPPED);
-	return (int)ret;
+	if (!ret)
+		ret = (int)(staging ? staging : areas);
+	return ret;
 }
 
 static int cure_in(struct remote *r, const struct inject_record *rec, const struct inject_opts *opts,
@@ -73,7 +73,10 @@ static int cure_in(struct remote *r, const struct inject_record *rec, const stru
 int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struct inject_error *err)
 {
 	struct inject_opts how = *opts;
+	struct task_status st;
 	struct remote r;
+	bool filtered;
+	pid_t tid;
 	int ret, back;
 
 	if (!rec->pid)
@@ -93,7 +96,10 @@ int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struc
 	if (ret)
 		return ret;
 	step(opts, STEP_AGENT_ENDED);
-	ret = check_stop(&r, rec->pid, opts, rec->flags & INJECT_R_TRACED, err);
+	/* It may have got a filter since, too. */
+	task_pick(rec->pid, &tid);
+	filtered = !task_status(rec->pid, tid, &st) && st.seccomp;
+	ret = check_stop(&r, rec->pid, opts, filtered, err);
 	if (ret)
 		return ret;
 	step(opts, STEP_CURE_STOPPED);

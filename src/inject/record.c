@@ -107,9 +107,8 @@ int agent_end(const struct inject_record *rec, struct inject_error *err)
 		return error_set(err, ret, "agent %d cannot be ended: %s", rec->agent_pid, strerror(-ret));
 	for (int waited = 0; waited < AGENT_END_MS; waited++) {
 		/* Its tracer hears of the end first, and only then the target may. */
-		if (rec->flags & INJECT_R_TRACED)
-			inject_tend(rec);
-		if (poll(&pfd, 1, 1) == 1)
+		if (poll(&pfd, 1, 1) == 1 &&
+		    (!(rec->flags & INJECT_R_TRACED) || inject_tend(rec) == -ESRCH))
 			return 0;
 	}
 	return error_set(err, -ETIMEDOUT, "agent %d does not end (frozen, or waiting for a device)",

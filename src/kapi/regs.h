@@ -32,6 +32,7 @@ void regs_for_call(struct regs *r, uint64_t insn, long nr, const uint64_t arg[6]
 void regs_for_run(struct regs *r, uint64_t ip, uint64_t sp, uint64_t arg);
 /* regs_result - what a system call returned. */
 int64_t regs_result(const struct regs *r);
+void regs_set_result(struct regs *r, int64_t result);
 /* regs_ip, regs_syscall_nr: -1 when it is in none. */
 uint64_t regs_ip(const struct regs *r);
 long regs_syscall_nr(const struct regs *r);

@@ -95,6 +95,11 @@ int64_t regs_result(const struct regs *r)
 	return (int64_t)user_const(r)->rax;
 }
 
+void regs_set_result(struct regs *r, int64_t result)
+{
+	user(r)->rax = (unsigned long long)result;
+}
+
 uint64_t regs_ip(const struct regs *r)
 {
 	return user_const(r)->rip;

@@ -14,6 +14,10 @@
  * already failed with EINTR because of us.  They are made again, unless a signal waits for the
  * thread, which would have interrupted them anyway (remote_fix()).
  *
+ * Sleeps go on for what is left of them by a system call of their own, restart_syscall, which the
+ * thread has never made and its seccomp filter may punish.  Under a filter the first call is made
+ * again instead, with all of its time-out: too long a sleep is better than a kill.
+ *
  * Signals: all that can be blocked are, but those that a fault of the code that is run would raise:
  * forcing one that is blocked resets the handler of the process.  One that was sent by somebody is
  * blocked when it comes, and then the kernel itself queues it again.  A SIGSTOP cannot be blocked;
@@ -44,6 +48,9 @@
 
 #define VDSO_MIN 4096		/* bytes that any vDSO has */
 #define SEARCH_MAX (1u << 20)	/* bytes of one mapping that are looked through */
+/* What an interrupted system call returns to be restarted: shown to tracers, in no header. */
+#define ERESTARTNOINTR 513
+#define ERESTART_RESTARTBLOCK 516
 /* Offset of rseq_cs in struct rseq, which is an ABI. */
 #define RSEQ_CS_OFFSET 8
 
@@ -415,6 +422,9 @@ static struct regs regs_own(const struct remote *r)
 	struct task_status st;
 	struct regs own = r->regs;
 
+	if (r->no_seccomp && regs_result(&own) == -ERESTART_RESTARTBLOCK &&
+	    regs_syscall_nr(&own) != SYS_restart_syscall)
+		regs_set_result(&own, -ERESTARTNOINTR);
 	if (r->lent || regs_result(&own) != -EINTR || !never_restarted(regs_syscall_nr(&own)) ||
 	    procmem_read(r->mem_fd, regs_ip(&own) - regs_syscall_insn_len, insn,
 			 regs_syscall_insn_len) ||
