@@ -332,7 +332,7 @@ int remote_run(struct remote *r, uint64_t ip, uint64_t sp, uint64_t arg, uint64_
 		if (++spins > 200)
 			nanosleep(&pause, NULL);
 	}
-	return ret;
+	return ret ? ret : land(r);
 }
 
 int remote_write(struct remote *r, uint64_t addr, const void *data, uint64_t len)

@@ -127,17 +127,19 @@ static void under_gdb(void)
 
 /* ---- seccomp ---- */
 
-#define ALLOW(nr) \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), \
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define IS(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1)
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 static void filtered(struct shared *sh, void *arg)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		ALLOW(SYS_write),
-		ALLOW(SYS_exit_group),
-		ALLOW(SYS_clock_nanosleep),
+		IS(SYS_write),
+		ALLOW,
+		IS(SYS_exit_group),
+		ALLOW,
+		IS(SYS_clock_nanosleep),
+		ALLOW,
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 	};
 	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
@@ -222,7 +224,8 @@ static void seccomp_orphan(void)
 /* An ELF of 32 bits that only waits: mov $29 (pause), %eax; int $0x80; jmp back. */
 static const uint8_t elf32[] = {
 	0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 1, 0, 0, 0,
-	0x54, 0x80, 0x04, 0x08, 0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x34, 0, 0x20, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+	0x54, 0x80, 0x04, 0x08, 0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0x34, 0, 0x20, 0, 1, 0, 0, 0, 0, 0, 0, 0,
 	1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x04, 0x08, 0, 0x80, 0x04, 0x08, 0x5d, 0, 0, 0, 0x5d, 0, 0, 0,
 	5, 0, 0, 0, 0, 0x10, 0, 0,
 	0xb8, 0x1d, 0, 0, 0, 0xcd, 0x80, 0xeb, 0xf7,
