@@ -100,7 +100,7 @@ static int batch_fresh(struct agent *a, unsigned int slot)
 }
 
 /* The next candidate, for a slot. Return: as plan_next(). */
-static int batch_plan(struct agent *a, struct plan_block *out)
+static int batch_plan(struct pager *p, struct agent *a, struct plan_block *out)
 {
 	const struct plan_block *busy[AGENT_SLOTS_MAX];
 	struct session *s = a->s;
@@ -116,7 +116,12 @@ static int batch_plan(struct agent *a, struct plan_block *out)
 		a->cursor = s->hint_addr & ~(PLAN_BLOCK - 1);
 	}
 	gate_enter(&s->gate);
-	ret = s->owed && s->huge && s->collapse ? plan_next(s, &a->cursor, busy, nbusy, out) : 0;
+	ret = 0;
+	if (s->owed && s->huge && s->collapse) {
+		ret = replay_block(p, s, agent_may_drain(p), busy, nbusy, out);
+		if (!ret && agent_may_drain(p))
+			ret = plan_next(s, &a->cursor, busy, nbusy, out);
+	}
 	gate_leave(&s->gate);
 	return ret;
 }
@@ -163,7 +168,7 @@ static int batch_stage(struct pager *p, struct agent *a)
 			ret = -EAGAIN;
 			break;
 		}
-		ret = batch_plan(a, &sl->b);
+		ret = batch_plan(p, a, &sl->b);
 		if (ret != 1)
 			break;
 		ret = batch_choose(p, a, &sl->b, &number);
@@ -420,7 +425,8 @@ void batch_feed(struct pager *p, struct agent *a, uint64_t now)
 	if (!a->chan.n)
 		ret = batch_move(a, now);
 	if (!ret && !channel_oldest(&a->chan, AGENT_STAGE) && a->rest_us <= now &&
-	    !a->s->agent_leaving && !a->s->shm->reason[0] && agent_may_drain(p))
+	    !a->s->agent_leaving && !a->s->shm->reason[0] &&
+	    (agent_may_drain(p) || a->s->replay.agent_hot))
 		ret = batch_stage(p, a);
 	if (ret && ret != -EBUSY)
 		agent_fail(p, a, "its channel: %s", strerror(-ret));

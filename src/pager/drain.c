@@ -128,10 +128,18 @@ static bool drain_add(struct drain_batch *b, struct extent_view v, uint64_t wind
 /* Step 1 where a trace says what comes next.  A batch is all of hot pages, or of none. */
 static bool drain_look_trace(struct pager *p, struct session *s, struct drain_batch *b)
 {
-	uint64_t left = b->quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, window = 2 * left;
+	uint64_t left = b->quiet ? DRAIN_QUIET_BYTES : DRAIN_BYTES, window = 2 * left, past;
+	bool leave = s->hope == HOPE_SOON || s->hope == HOPE_HERE;
+	unsigned int looks = 0;
 	struct extent_view v;
 
 	while (b->n < DRAIN_PIECES && left && replay_peek(p, s, &v)) {
+		if (leave && plan_leave(s, &v, &past)) {
+			replay_leave(p, s, taddr(past));
+			if (++looks == DRAIN_LOOKS)
+				break;
+			continue;
+		}
 		_Atomic uint64_t *counter = s->replay.hot ? &s->n->hot_bytes :
 							    &s->n->replayed_bytes;
 
@@ -165,7 +173,7 @@ static bool drain_look(struct pager *p, struct session *s, struct drain_batch *b
 	b->hold_bytes = quiet ? bytes : s->around_bytes ? DRAIN_HOLD_STORM_BYTES : DRAIN_HOLD_BYTES;
 	if (!lane && s->replay.active && drain_look_trace(p, s, b))
 		return true;
-	if (!drain_wanted(p))
+	if (!drain_wanted(p) || (!lane && s->replay.active))
 		return false;
 	if (!lane && seq != s->hint_seen) {
 		s->hint_seen = seq;

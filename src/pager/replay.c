@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "image/trace.h"
+#include "pager/agent.h"
 #include "pager/internal.h"
+#include "pager/plan.h"
 #include "pager/trace.h"
 #include "util/log.h"
 
@@ -13,6 +15,8 @@
 #define REPLAY_HOT_BYTES (64u << 20)
 #define REPLAY_BYTES (2u << 20)
 #define REPLAY_RANGES 16384u
+/* Blocks that the agents' thread looks at in one call. */
+#define REPLAY_LOOKS 64u
 /* A budget in bytes is not waited for longer than this. */
 #define REPLAY_HOT_MAX_US 10000000
 
@@ -66,6 +70,7 @@ static void replay_cool(struct pager *p, struct session *s, const char *why)
 	log_info("session %u: %llu KiB of hot pages are in: %s", s->slot,
 		 (unsigned long long)s->n->hot_bytes >> 10, why);
 	pager_kick(p->control_kick);
+	agent_kick(p);
 }
 
 bool replay_over(struct pager *p, struct session *s)
@@ -73,7 +78,13 @@ bool replay_over(struct pager *p, struct session *s)
 	if (p->hot_until_us && pager_now_us() > p->hot_until_us)
 		return true;
 	/* All of it is in, or the task is lost: then the drain has no more to do with it. */
-	return !s->replay.hot || !s->n->pending_bytes || s->shm->reason[0];
+	if (!s->n->pending_bytes || s->shm->reason[0])
+		return true;
+	/* One that is not there yet will not come while the task is held back. */
+	if (s->replay.agent_hot && s->shm->agent.life == AGENT_THERE && s->hope != HOPE_NONE &&
+	    s->hope != HOPE_SLOW)
+		return false;
+	return !s->replay.hot;
 }
 
 static int replay_cmp(const void *a, const void *b)
@@ -115,8 +126,10 @@ static bool replay_step(struct pager *p, struct session *s)
 	while (r->nsteps < REPLAY_RANGES && left && order_take(r->order, &r->cursor, left, &run)) {
 		r->step[r->nsteps++] = run.at;
 		left -= range_len(run.at);
-		if (r->hot)
+		if (r->hot) {
 			p->hot_left -= range_len(run.at);
+			r->hot_end += range_len(run.at);
+		}
 	}
 	qsort(r->step, r->nsteps, sizeof(r->step[0]), replay_cmp);
 	r->nsteps = replay_join(r->step, r->nsteps);
@@ -153,6 +166,65 @@ bool replay_peek(struct pager *p, struct session *s, struct extent_view *v)
 		r->at++;
 	}
 	return false;
+}
+
+void replay_leave(struct pager *p, struct session *s, struct taddr to)
+{
+	if (s->replay.hot && !s->replay.agent_hot) {
+		s->replay.agent_hot = true;
+		agent_kick(p);
+	}
+	s->replay.next = to;
+}
+
+/* The next run for the agents' thread. Return: false: no more for now, or at all. */
+static bool replay_agent_run(struct session *s, bool all)
+{
+	struct replay *r = &s->replay;
+	struct order_run run;
+
+	if (range_len(r->agent_run))
+		return true;
+	if ((!all && r->agent_taken >= r->hot_end) ||
+	    !order_take(r->order, &r->agent_cursor, PLAN_BLOCK, &run))
+		return false;
+	r->agent_run = run.at;
+	r->agent_taken += range_len(run.at);
+	return true;
+}
+
+int replay_block(struct pager *p, struct session *s, bool all, const struct plan_block *const *busy,
+		 unsigned int nbusy, struct plan_block *out)
+{
+	struct replay *r = &s->replay;
+
+	for (unsigned int looks = 0; r->order && looks < REPLAY_LOOKS; looks++) {
+		struct extent_view v;
+		bool taken = false;
+
+		if (!replay_agent_run(s, all))
+			break;
+		uint64_t block = r->agent_run.start.v & ~(PLAN_BLOCK - 1);
+
+		r->agent_run.start = taddr(block + PLAN_BLOCK);
+		if (r->agent_run.start.v >= r->agent_run.end.v)
+			r->agent_run = range_make(0, 0);
+		for (unsigned int i = 0; i < nbusy; i++)
+			taken |= busy[i]->at.start.v == block;
+		if (taken || !extent_lookup(s->huge, taddr(block), &v))
+			continue;
+		if (plan_block(s, block, out))
+			return 1;
+		plan_drop(s, range_make(block, block + PLAN_BLOCK));
+	}
+	if (r->order && range_len(r->agent_run))
+		return -EAGAIN;
+	if (r->agent_hot && !r->hot && r->agent_taken >= r->hot_end && !nbusy) {
+		r->agent_hot = false;
+		log_info("session %u: the agent has moved its hot blocks", s->slot);
+		pager_kick(p->control_kick);
+	}
+	return 0;
 }
 
 void replay_free(struct replay *r)

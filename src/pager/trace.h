@@ -17,6 +17,10 @@
  * beginning: that is the hot set, up to --hot-budget, and whoever holds the tasks back asks
  * replay_over().  The rest of the order is drained next and under the drain's limits, then
  * everything else.  Within a step of some MiB pages go by address, since that makes larger pieces.
+ *
+ * Where an agent is to bring in whole huge blocks (plan.h) the worker leaves those to it, and the
+ * agents' thread walks the same order for them: a block of which anything is hot is moved as a whole,
+ * for one page of it copied would take the huge page away.
  */
 #ifndef PAGER_TRACE_H
 #define PAGER_TRACE_H
@@ -30,6 +34,7 @@
 
 struct pager;
 struct session;
+struct plan_block;
 
 /* A session's walk along its order.  First drain worker, but for the flags. */
 struct replay {
@@ -40,6 +45,13 @@ struct replay {
 	struct taddr next;	/* in step[at]: up to here it has been taken */
 	atomic_bool active;	/* there is something left of the order */
 	atomic_bool hot;	/* within the budget */
+	_Atomic uint64_t hot_end;	/* so many bytes of the order were taken while it was hot */
+	atomic_bool agent_hot;	/* an agent has hot blocks left to it, and is not through with them */
+
+	/* Agents' thread. */
+	struct order_cursor agent_cursor;
+	struct range agent_run;	/* what of the present run is left */
+	uint64_t agent_taken;	/* bytes of the order, that run included */
 };
 
 /* trace_open - load the trace, before any task comes.  Without one the restore goes on. */
@@ -69,6 +81,16 @@ bool replay_over(struct pager *p, struct session *s);
  * first drain worker.
  */
 bool replay_peek(struct pager *p, struct session *s, struct extent_view *v);
+/* replay_leave - what replay_peek() gave is for the agent, up to here; first drain worker. */
+void replay_leave(struct pager *p, struct session *s, struct taddr to);
+/*
+ * replay_block - the next huge block by the order. Gate entered, agents' thread.
+ * @busy: blocks that are on their way already, @nbusy of them.
+ * @all: also behind what is hot.
+ * Return: 1 and *@out; 0: there is none; -EAGAIN: not found in reasonable time, ask again.
+ */
+int replay_block(struct pager *p, struct session *s, bool all, const struct plan_block *const *busy,
+		 unsigned int nbusy, struct plan_block *out);
 /* replay_advance - up to here the piece has been taken. */
 void replay_advance(struct session *s, struct taddr to);
 void replay_free(struct replay *r);

@@ -162,7 +162,37 @@ moved_as_huge() {
 }
 
 run_case "what a dump finds in huge pages is noted" dumped_huge
+# Pages 0 to 999, which are two blocks, were touched: the agent moves these as a whole, and no others.
+hot_blocks() {
+	local copied moved
+	victim_start victim_pattern -m 64 -H
+	[ "$(smaps_huge_kb)" -ge $((60 << 10)) ] || skip "no huge pages to be had"
+	criu_dump "$VPID"
+	pager_start --no-drain --record
+	criu_restore
+	ask rewrite 0 1000
+	finish_pager record
+	target_end
+
+	pager_start --no-drain --agent --hot-budget 60s
+	criu_restore
+	until_true "$WAIT" grep -q 'has moved its hot blocks' "$D/work/lazy.log" ||
+		die "the agent does not come to its end"
+	moved=$(sum_of moved_huge_bytes)
+	note "$moved bytes were moved as huge pages"
+	# One may have lost its huge page to what showed which process it is.
+	[ "$moved" -ge $((2 << 20)) ] && [ "$moved" -le $((4 << 20)) ] || die "that is not the hot blocks"
+	copied=$(sum_of copied_fault_bytes)
+	ask rewrite 0 1000
+	# It also writes to memory that it had not used before, which comes as zeros.
+	[ "$(sum_of copied_fault_bytes)" = "$copied" ] || die "faults on hot pages"
+	want verify
+	finish_pager replay
+	target_end
+}
+
 run_case "what was huge at the dump comes huge" moved_as_huge
+run_case "hot huge blocks are moved as a whole" hot_blocks
 run_case "redis: 4000 requests" redis
 run_case "CPython: a twentieth of its objects" cpython
 all_done
