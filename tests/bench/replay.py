@@ -39,7 +39,8 @@ class Redis:
     def start(self, log):
         pid = spawn(["redis-server", "--save", "", "--appendonly", "no", "--enable-debug-command",
                      "yes", "--daemonize", "no", "--logfile", "", "--dir", self.desk, "--port", "0",
-                     "--unixsocket", self.sock], log=log)
+                     "--unixsocket", self.sock, "--activerehashing", "no", "--hz", "1"],
+                    log=log)
         for _ in range(600):
             if self.cli("ping") == "PONG":
                 break

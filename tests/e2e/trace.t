@@ -83,7 +83,8 @@ redis_end() {
 redis() {
 	cd "$D"
 	setsid redis-server --save '' --appendonly no --enable-debug-command yes --daemonize no --logfile '' \
-		--dir "$D" --port 0 --unixsocket "$D/redis.sock" </dev/null >/dev/null 2>&1 8>&- 9>&- &
+		--dir "$D" --port 0 --unixsocket "$D/redis.sock" --activerehashing no --hz 1 \
+		</dev/null >/dev/null 2>&1 8>&- 9>&- &
 	VPID=$!
 	until_true "$WAIT" redis_answers || die "redis does not answer"
 	cli debug populate 400000 key 500 >/dev/null
