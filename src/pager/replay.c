@@ -215,7 +215,7 @@ int replay_block(struct pager *p, struct session *s, bool all, const struct plan
 			continue;
 		if (plan_block(s, block, out))
 			return 1;
-		plan_drop(s, range_make(block, block + PLAN_BLOCK));
+		plan_touched(s, range_make(block, block + PLAN_BLOCK));
 	}
 	if (r->order && range_len(r->agent_run))
 		return -EAGAIN;
