@@ -20,6 +20,7 @@
  */
 #define ANSWER_MS 15000
 #define TEND_MS 20
+#define END_MS 1000
 /* How long another tracer is waited for: at first, and to take the agent out. */
 #define PLACE_PATIENCE_MS 2000
 #define CURE_PATIENCE_MS 1000
@@ -129,6 +130,15 @@ int channel_open(pid_t pid, struct channel *ch, struct inject_error *err, bool *
 	return ret;
 }
 
+/* A traced agent that has ended is seen by its tracer first, and by its parent only after that. */
+static void see_the_end(const struct channel *ch)
+{
+	int64_t until = now_ms() + END_MS;
+
+	while ((ch->rec.flags & INJECT_R_TRACED) && !inject_tend(&ch->rec) && now_ms() < until)
+		poll(NULL, 0, 1);
+}
+
 int channel_close(struct channel *ch, bool (*stop)(void *ctx), void *ctx, struct inject_error *err)
 {
 	struct inject_opts opts = { .nslots = 1, .keep_traced = true,
@@ -140,6 +150,7 @@ int channel_close(struct channel *ch, bool (*stop)(void *ctx), void *ctx, struct
 
 	if (ret)
 		end_agent(ch);
+	see_the_end(ch);
 	close(ch->sock_fd);
 	ch->sock_fd = -1;
 	for (i = 0; i < CURE_TRIES; i++) {

@@ -11,12 +11,15 @@ victim=
 page=4096
 mib=$((1 << 20))
 
-# victim_start: a victim; $victim is its pid.
+# victim_start [WRAPPER...]: a victim, started by that; $victim is its pid.
 victim_start() {
 	rm -f "$tmp/cmd" "$tmp/ans"
+	# Of whatever user the victim is.
+	chmod 755 "$tmp"
 	mkfifo "$tmp/cmd" "$tmp/ans"
+	chmod 666 "$tmp/cmd" "$tmp/ans"
 	exec {cmd}<>"$tmp/cmd" {ans}<>"$tmp/ans"
-	"$victim_bin" "$tmp" <&- >"$tmp/victim.out" 2>&1 {cmd}<&- {ans}<&- &
+	"$@" "$victim_bin" "$tmp" <&- >"$tmp/victim.out" 2>&1 {cmd}<&- {ans}<&- &
 	victim=$!
 	heard ready || bail "the victim does not start: $(cat "$tmp/victim.out")"
 }

@@ -167,7 +167,8 @@ for sig in INT TERM; do
 	ok "the victim ends well" victim_end
 done
 
-agents() { cat "/proc/$victim/task"/*/children; }
+# The victim has no other children.
+agents() { cat "/proc/$victim/task"/*/children | tr -d ' '; }
 ok "SIGKILL in the middle" in_the_middle middle_seen stop_mover KILL
 moved_pages=$(there 1 0 $P)
 ok "... a part has moved, no page is lost" test $((moved_pages + $(there 0 0 $P))) = $P
@@ -177,18 +178,27 @@ ok "... the agent is left" test -n "$(agents)"
 ask fill 1 $((P - 1)) 1
 ok "... nobody waits for it who touches the destination" test "$(there 1 $((P - 1)) 1)" = 1
 ask discard 1 $((P - 1)) 1
-# shellcheck disable=SC2046
-kill -9 $(agents)
+kill -9 "$(agents)"
 run move -p "$victim" "$(addr 0 "$moved_pages")" "$(addr 1 "$moved_pages")" $(((P - moved_pages) * page))
 ok "... the rest can be moved" is 0
 ask take 0 "$moved_pages" 1 "$moved_pages" $((P - moved_pages))
 ok "... every byte is right" verified $P
 ok "the victim ends well" victim_end
 
-# shellcheck disable=SC2046
-kill_agent() { kill -9 $(agents); }
+kill_agent() { kill -9 "$(agents)"; }
 ok "the agent is killed in the middle" in_the_middle middle_seen kill_agent
 ok "... status 4" is 4
+ok "... said" grep -q "was killed or got stuck; $((moved_pages * page)) of" "$tmp/err"
+ok "... exactly so many have moved" test "$(there 1 0 $P) $(there 0 0 $P)" = "$moved_pages $((P - moved_pages))"
+ask take 0 0 1 0 "$moved_pages"
+ok "... every byte is right" verified $P
+snapshot >"$tmp/after"
+ok "... the process is as it was" cmp "$tmp/before" "$tmp/after"
+ok "the victim ends well" victim_end
+
+stop_agent() { kill -STOP "$(agents)"; }
+ok "the agent is frozen in the middle" in_the_middle middle_seen stop_agent
+ok "... it is given up after a while: status 4" is 4
 ok "... said" grep -q "was killed or got stuck; $((moved_pages * page)) of" "$tmp/err"
 ok "... exactly so many have moved" test "$(there 1 0 $P) $(there 0 0 $P)" = "$moved_pages $((P - moved_pages))"
 ask take 0 0 1 0 "$moved_pages"
@@ -225,6 +235,36 @@ ok "... every byte is right" verified $P
 ok "the victim ends well" victim_end
 
 # ---- others ----
+
+# What the filter of the process forbids, the agent does all the same.
+victim_start "$O/tests/deny/deny" userfaultfd ioctl:UFFDIO_MOVE --
+area 0 64
+area 1 64
+ask fill 0
+snapshot >"$tmp/before"
+ok "the process has a seccomp filter" grep -qP '^Seccomp:\t2$' "/proc/$victim/status"
+run move -p "$victim" "$(addr 0 0)" "$(addr 1 0)" 256K
+ok "... its pages move" is 0
+ask take 0 0 1 0 64
+ok "... every byte is right" verified 64
+snapshot >"$tmp/after"
+ok "... the process is as it was" cmp "$tmp/before" "$tmp/after"
+ok "the victim ends well" victim_end
+
+# An unprivileged process may make no userfaultfd that serves the kernel, and needs none.
+if command -v setpriv >/dev/null; then
+	victim_start setpriv --reuid 65534 --regid 65534 --clear-groups --
+	area 0 64
+	area 1 64
+	ask fill 0
+	run move -p "$victim" "$(addr 0 0)" "$(addr 1 0)" 256K
+	ok "the process has no privileges: its pages move" is 0
+	ask take 0 0 1 0 64
+	ok "... every byte is right" verified 64
+	ok "the victim ends well" victim_end
+else
+	skip "setpriv is missing"
+fi
 
 if command -v python3 >/dev/null; then
 	cat >"$tmp/holder.py" <<'END'

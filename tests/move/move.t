@@ -124,6 +124,28 @@ ok "... from there it moves back" is 0
 ok "... every byte is right" verified 64
 ok "the victim ends well" victim_end
 
+# Memory that is mapped is locked then, and full; the source is locked, too.
+victim_start
+area 0 64
+ask future
+area 1 64
+ask fill 1
+free=$(room)
+run move -p "$victim" "$(addr 1 0)" "$free" 256K --map-dst
+ok "--map-dst where all that is mapped gets locked" is 0
+run move -p "$victim" "$free" "$(addr 1 0)" 256K
+ok "... and back" test "$status" = 0
+ok "... every byte is right" verified 64
+ask fill 0
+snapshot | grep -v '^[1-9][0-9]* ' >"$tmp/before"
+run move -p "$victim" "$(addr 0 0)" "$(printf '%#x' $((free + mib)))" 256K --map-dst
+ok "... but a source that is not locked: status 1" is 1
+ok "... said" grep -q "only the destination is locked" "$tmp/err"
+snapshot | grep -v '^[1-9][0-9]* ' >"$tmp/after"
+ok "... nothing is left of the destination" cmp "$tmp/before" "$tmp/after"
+ok "... every byte is right" verified 128
+ok "the victim ends well" victim_end
+
 for kind in rwx zero locked; do
 	victim_start
 	area 0 512 $kind

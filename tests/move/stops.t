@@ -136,6 +136,28 @@ else
 fi
 done_with "merged by KSM"
 
+victim_start
+area 0 1024 huge
+area 1 1024 huge
+ask fill 0
+ask hugekb 0
+huge=$(of kb)
+ask pin 0 700
+if [ "$(of error)" = 0 ] && [ "$huge" = 4096 ]; then
+	run move -p "$victim" "$(addr 0 0)" "$(addr 1 0)" 4M
+	ok "a huge page pinned in part: status 4" is 4
+	ok "... it is named" says "the page at $(addr 0 512) does not move to $(addr 1 512): it is pinned"
+	ok "... the one before has moved" test "$(there 1 0 1024) $(there 0 0 1024)" = "512 512"
+	ask hugekb 1
+	ok "... and is huge" test "$(of kb)" = 2048
+	ask take 0 0 1 0 512
+	ok "... every byte is right" verified 1024
+	ask unpin
+else
+	skip "no huge pages, or no io_uring here"
+fi
+done_with "pinned in part"
+
 # What an area is not fit for.
 two ro --
 stops "read-only" 0 0 "not writable" "not writable"

@@ -30,6 +30,7 @@
  *	watch I / unwatch	the area is registered with a userfaultfd of our own
  *	churn I			one thread unmaps and maps the area I again and again, until
  *	unchurn
+ *	future			mlockall(MCL_FUTURE)
  *	remap I J BYTES		mremap all of I to J in pieces of BYTES. Answer: ns
  *	spoil I P		change one bit: the next verify must say bad=1
  *	exec			sleep(1) takes the place of the program
@@ -595,6 +596,8 @@ static void command(char *line)
 		return do_unfork();
 	if (!strcmp(name, "unpin"))
 		return do_unpin();
+	if (!strcmp(name, "future"))
+		return answer("future error=%d", mlockall(MCL_FUTURE) ? errno : 0);
 	if (!strcmp(name, "unwatch")) {
 		close(watch_fd);
 		return answer("unwatch");
