@@ -8,6 +8,7 @@
  * (agent/setup.c).  No byte of the target is touched, no descriptor appears in its table.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -141,6 +142,8 @@ static int wait_ready(const struct remote *r, const struct inject_record *rec, i
 			return -ECHILD;
 		if (i > 100)
 			nanosleep(&pause, NULL);
+		else
+			sched_yield();
 		if (rec->flags & INJECT_R_TRACED)
 			inject_tend(rec);
 	}

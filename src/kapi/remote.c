@@ -32,6 +32,7 @@
  * The FPU: neither the kernel's calls nor our code use it.
  */
 #include <errno.h>
+#include <sched.h>
 #include <linux/wait.h>
 #include <signal.h>
 #include <stdio.h>
@@ -331,6 +332,8 @@ int remote_run(struct remote *r, uint64_t ip, uint64_t sp, uint64_t arg, uint64_
 		/* As ptrace_wait(): often first. */
 		if (++spins > 200)
 			nanosleep(&pause, NULL);
+		else
+			sched_yield();
 	}
 	return ret ? ret : land(r);
 }
