@@ -12,6 +12,7 @@ GIB_PAGES = 1 << 18
 IMAGES = {
     "flat-1g": (GIB_PAGES, GIB_PAGES, 0, False),
     "huge-1g": (GIB_PAGES, GIB_PAGES, 0, True),
+    "huge-64m": (GIB_PAGES >> 4, GIB_PAGES >> 4, 0, True),
     "frag-131072": (131072, 1, 1, False),
     "frag-16384": (16384, 1, 1, False),
     "frag-4g": (4 * GIB_PAGES, 8, 8, False),  # 131072 extents of 32 KiB
@@ -160,6 +161,14 @@ def table(quick):
                      against="start of criu lazy-pages to its status byte + criu restore"),
               Figure("added", "ms", 2, "ours", "listening", ms("restore"), bar_on="diff",
                      against="our plugin, pager already listening", suffix="/listening")],
+             needs_plugin=True),
+        # Nothing to compare with: what the task stands still for.
+        Case("place-and-cure",
+             {"ours": Arm("ours", "huge-64m", how="agent")},
+             [Figure("time", "ms", 1, "ours", None, lambda r: r.hook_us / 1e3, bar_on="ours",
+                     against="entering criu's hook to leaving it", suffix="/place"),
+              Figure("time", "ms", 1, "ours", None, lambda r: r.cure_us / 1e3, bar_on="ours",
+                     against="the cure, begin to end", suffix="/cure")],
              needs_plugin=True),
         # Peaks do not scatter and no bar hangs on the peer's, which takes half a minute a round.
         Case("memory",

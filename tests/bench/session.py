@@ -7,6 +7,7 @@ process that loses its parent comes here (a daemonized pager, a restored task).
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -289,6 +290,7 @@ class Round:
     how      "listen": the pager is started and listens, then criu restore, without any plugin
              "listen+plugin": the same, and the plugin is loaded too
              "plugin": criu restore alone; the plugin starts the pager
+             "agent": the same, and places an agent; what the two log is read
 
     cold     the pages file is not in the page cache
     args     more arguments for the pager, ours only
@@ -296,7 +298,8 @@ class Round:
     Results, in ns unless said: start (pager's start to its status byte), restore (start to exit of
     criu restore), drain (resume of the task to the end of the pager that the caller waits for),
     cpu (all processes of the pager, and the agent; not with "plugin"), rss_kb and rss_file_kb (peaks, when
-    sampled), report (the victim's own figures), progress (our pager's last word).
+    sampled), report (the victim's own figures), progress (our pager's last word); with "agent"
+    hook_us (the plugin's) and cure_us (the pager's).
     """
 
     def __init__(self, image, side, job, how="listen", prewarm=True, rss=False, timeout_s=300,
@@ -310,6 +313,7 @@ class Round:
         self.pager = self.victim = self.sampler = None
         self.start = self.restore = self.drain = self.cpu = self.ended = 0
         self.rss_kb = self.rss_file_kb = 0
+        self.hook_us = self.cure_us = 0
         self.report = {}
 
     def path(self, name):
@@ -331,13 +335,17 @@ class Round:
             Child(spawn([self.image.victim, "prewarm", str((self.image.bytes >> 20) + 64)]),
                   "prewarm").wait(60)
         try:
-            if self.how != "plugin":
+            own_pager = self.how in ("plugin", "agent")
+            if not own_pager:
                 self.start_pager()
             self.run_restore()
-            if self.how != "plugin":
+            if not own_pager:
                 self.wait_metered()
             else:
                 self.wait_plugins()
+            if self.how == "agent":
+                self.hook_us = self.logged("restore.log", r"agent: placed; (\d+) us")
+                self.cure_us = self.logged("uffd-relocate.log", r"cured of its agent within (\d+) us")
             self.compare(report)
         except RoundFailed as err:
             logs = [f"{name}: {tail(self.path(name))}" for name in sorted(os.listdir(self.work))
@@ -346,6 +354,13 @@ class Round:
         finally:
             self.clean()
         return self
+
+    def logged(self, name, pattern):
+        with open(self.path(name), encoding="utf-8", errors="replace") as log:
+            found = re.search(pattern, log.read())
+        if not found:
+            raise RoundFailed(f"{name} has no line with \"{pattern}\"")
+        return int(found[1])
 
     def start_pager(self):
         reader, writer = os.pipe()
@@ -374,11 +389,14 @@ class Round:
 
     def run_restore(self):
         argv = ["criu", "restore", "-D", self.image.images, "-W", self.work, "--lazy-pages", "-d",
-                "-v1", "-o", "restore.log", "--pidfile", "restore.pid"]
+                "-v3" if self.how == "agent" else "-v1", "-o", "restore.log", "--pidfile",
+                "restore.pid"]
         env = {}
         if self.how != "listen":
             argv += ["-L", self.side.plugin_dir]
             env = self.side.plugin_env
+        if self.how == "agent":
+            env = {**env, "UFFD_RELOCATE_AGENT": "yes", "UFFD_RELOCATE_VERBOSITY": "4"}
         begin = now()
         criu = Child(spawn(argv, env=env, log=self.path("restore-stdio.log")), "criu restore")
         try:
