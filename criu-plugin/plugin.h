@@ -90,9 +90,10 @@ void wire_dial(void);
 /*
  * wire_resume - task @pid, which is stopped and complete, is about to run: place an agent, and wait
  * for the pager's word.
+ * @vpid: the same in its own namespace.
  * Return: 0: it may; -EPIPE: the pager is gone.
  */
-int wire_resume(const struct settings *set, int pid);
+int wire_resume(const struct settings *set, int pid, int vpid);
 void wire_close(void);
 
 #pragma GCC visibility pop

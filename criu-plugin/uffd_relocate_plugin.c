@@ -394,40 +394,48 @@ static bool plugin_wait_ready(void)
 	return n == 1 && read(plugin_ready_fd, &byte, 1) == 1;
 }
 
-/* Is @pid a task that criu, we, has stopped?  Old criu calls for pids that are gone, too. */
-static bool plugin_is_ours(int pid)
+/*
+ * Is @pid a task that criu, we, has stopped?  Old criu calls for pids that are gone, too.
+ * Return: its pid in its innermost namespace, or 0: it is not.
+ */
+static int plugin_is_ours(int pid)
 {
-	char path[32], *line = NULL;
+	char path[32], *line = NULL, *last;
+	int tracer = 0, vpid = 0;
 	size_t room = 0;
-	int tracer = 0;
 	FILE *file;
 
 	if (pid <= 1)
-		return false;
+		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	file = fopen(path, "re");
 	if (!file)
-		return false;
-	while (!tracer && getline(&line, &room, file) >= 0)
+		return 0;
+	while (!vpid && getline(&line, &room, file) >= 0) {
 		sscanf(line, "TracerPid: %d", &tracer);
+		if (!strncmp(line, "NSpid:", 6) && (last = strrchr(line, '\t')))
+			vpid = atoi(last);
+	}
 	free(line);
 	fclose(file);
-	return tracer == getpid();
+	return tracer == getpid() ? vpid : 0;
 }
 
 /* Called for each task when all are stopped and complete, before any is let go. */
 static int plugin_resume(int pid)
 {
 	static const char *why = "the pager ended before it was ready";
+	int vpid;
 
 	if (plugin_ready_fd >= 0) {
 		plugin_lost = !plugin_wait_ready();
 		close(plugin_ready_fd);
 		plugin_ready_fd = -1;
 	}
-	if (!plugin_is_ours(pid))
+	vpid = plugin_is_ours(pid);
+	if (!vpid)
 		return -ENOTSUP;
-	if (!plugin_lost && wire_resume(&plugin_settings, pid)) {
+	if (!plugin_lost && wire_resume(&plugin_settings, pid, vpid)) {
 		plugin_lost = true;
 		why = "the pager has ended, and its keeper with it";
 	}

@@ -134,11 +134,11 @@ static void wire_undo(struct inject_record *rec)
 }
 
 /* Place one, if it can be. Return: 0 or -EPIPE; *@words is what became of it. */
-static int wire_place(int pid, unsigned int nslots, const char **words)
+static int wire_place(int pid, int vpid, unsigned int nslots, const char **words)
 {
 	static struct inject_error err;
 	const struct inject_opts opts = { .nslots = nslots, .traced = true };
-	struct wire_msg msg = { .op = WIRE_PLACED, .pid = pid };
+	struct wire_msg msg = { .op = WIRE_PLACED, .pid = pid, .vpid = vpid };
 	struct inject_record rec;
 	int channel = -1, said, ret;
 
@@ -162,10 +162,11 @@ static int wire_place(int pid, unsigned int nslots, const char **words)
 	return said;
 }
 
-int wire_resume(const struct settings *set, int pid)
+int wire_resume(const struct settings *set, int pid, int vpid)
 {
 	uint64_t begun = wire_now_us();
 	struct wire_msg msg = { .op = set->agent ? WIRE_ASK : WIRE_REFUSED, .pid = pid,
+				.vpid = vpid,
 				.text = "the plugin's settings say agent = no" };
 	const char *words = set->agent ? "not wanted" : "none, by the settings";
 	int ret;
@@ -174,7 +175,7 @@ int wire_resume(const struct settings *set, int pid)
 		return 0;
 	ret = wire_call(&msg, -1);
 	if (!ret && msg.op == WIRE_WANTED)
-		ret = wire_place(pid, msg.nslots, &words);
+		ret = wire_place(pid, vpid, msg.nslots, &words);
 	if (ret == -EPIPE)
 		return ret;
 	if (ret)

@@ -47,7 +47,7 @@ struct wire_msg {
 	int32_t pid;		/* the task, as criu sees it */
 	uint64_t seq;
 	uint32_t nslots;	/* WANTED */
-	uint32_t unused;
+	int32_t vpid;		/* the task, in its own namespace: as the images call it */
 	uint8_t record[WIRE_RECORD_BYTES];
 	char text[160];
 };

@@ -90,13 +90,10 @@ static void wire_close(struct pager *p)
 }
 
 /* The session of a task that criu calls @pid, with a reference, or NULL. */
-static struct session *wire_find(struct pager *p, pid_t pid)
+static struct session *wire_find(struct pager *p, pid_t pid, pid_t vpid)
 {
-	pid_t vpid = proc_nspid(pid);
 	struct session *s, *found = NULL;
 
-	if (vpid <= 0)
-		return NULL;
 	pthread_mutex_lock(&p->sessions_lock);
 	TAILQ_FOREACH(s, &p->sessions, link)
 		if (s->shm->birth == BIRTH_CRIU && s->shm->vpid == vpid)
@@ -116,7 +113,7 @@ static struct session *wire_find(struct pager *p, pid_t pid)
 /* What is to be answered to the message in the state. */
 static enum wire_op wire_handle(struct pager *p, struct wire_rx *rx)
 {
-	struct session *s = wire_find(p, rx->msg.pid);
+	struct session *s = wire_find(p, rx->msg.pid, rx->msg.vpid);
 	struct inject_record rec;
 	int channel = wire_rx_fd(rx);
 
