@@ -456,7 +456,8 @@ static bool drain_ready(struct pager *p, struct session *s, uint64_t now)
 {
 	if (s->backoff_until_us > now || s->shm->reason[0] || (s->hope && s->rest_until_us > now))
 		return false;
-	return !p->has_guards || s->pagemap_fd >= 0 || now - s->born_us > DRAIN_UNKNOWN_US;
+	/* One that has not run an instruction has no guard pages but those that the images tell of. */
+	return !p->has_guards || s->pagemap_fd >= 0 || s->held || now - s->born_us > DRAIN_UNKNOWN_US;
 }
 
 /*

@@ -22,6 +22,38 @@ finish_pager() {
 	mv "$D/work/lazy.log" "$D/lazy.$1.log"
 }
 
+# held_run WORK: restored by criu alone; its plugin starts the pager, and holds the tasks back.
+held_run() {
+	local work=$1 replay touched lines
+	mkdir -p "$D/plugin"
+	cp "$B/uffd-relocate-plugin.so" "$D/plugin"
+	rm -rf "$D/work"
+	(
+		export UFFD_RELOCATE_PAGER=$UR UFFD_RELOCATE_DRAIN=no UFFD_RELOCATE_VERBOSITY=5
+		UFFD_RELOCATE_HOT_BUDGET=60s UFFD_RELOCATE_LOG=lazy.log
+		export UFFD_RELOCATE_HOT_BUDGET UFFD_RELOCATE_LOG
+		criu_restore -L "$D/plugin"
+	)
+	RPID=$(cat "$D/work/pid")
+	$work
+	look || die "no status"
+	LPID=$KEEPER_PID
+	replay=$(sum_of faults)
+	touched=$("$UR" trace -D "$V/img" show --json | python3 -c '
+import json, sys
+print(sum(t["touched_bytes"] for t in json.load(sys.stdin)["tasks"]))')
+	note "faults: $replay after being held back; $(sum_of hot_bytes) of $touched bytes were hot"
+	# Some have faulted before criu was through.
+	[ $(($(sum_of hot_bytes) * 100)) -ge $((touched * 95)) ] || die "not all that was touched was hot"
+	[ $((replay * 100)) -le $((PLAIN * 3)) ] || die "more than 3 % of the faults are left"
+	# The plugin got its answer after that, and criu let the task go after the plugin.
+	lines=$(grep -nE 'hot pages are in|the plugin said' "$D/work/lazy.log")
+	[[ $lines == *"hot pages are in"*"the plugin said"* ]] || die "it was not held back: $lines"
+	kill -TERM "$LPID"
+	until_true "$WAIT" gone "$LPID" || die "the pager does not end"
+	mv "$D/work/lazy.log" "$D/lazy.held.log"
+}
+
 # three_runs WORK VERIFY END: restore plainly, recorded, and by the trace; each does WORK.
 three_runs() {
 	local work=$1 verify=$2 end=$3 plain replay hot total
@@ -29,6 +61,7 @@ three_runs() {
 	criu_restore
 	$work
 	plain=$(sum_of faults)
+	PLAIN=$plain
 	finish_pager plain
 	$verify
 	$end
@@ -52,6 +85,10 @@ three_runs() {
 	[ $((replay * 100)) -le $((plain * 3)) ] || die "more than 3 % of the faults are left"
 	[ "$hot" -ge $((4 << 20)) ] || die "that is too little to tell"
 	finish_pager replay
+	$verify
+	$end
+
+	held_run "$work"
 	$verify
 	$end
 
