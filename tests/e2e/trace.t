@@ -22,22 +22,32 @@ finish_pager() {
 	mv "$D/work/lazy.log" "$D/lazy.$1.log"
 }
 
-# held_run WORK: restored by criu alone; its plugin starts the pager, and holds the tasks back.
-held_run() {
-	local work=$1 replay touched lines
+# plugin_restore [VAR=VALUE...]: by criu alone; its plugin starts the pager.
+plugin_restore() {
 	mkdir -p "$D/plugin"
 	cp "$B/uffd-relocate-plugin.so" "$D/plugin"
 	rm -rf "$D/work"
 	(
 		export UFFD_RELOCATE_PAGER=$UR UFFD_RELOCATE_DRAIN=no UFFD_RELOCATE_VERBOSITY=5
-		UFFD_RELOCATE_HOT_BUDGET=60s UFFD_RELOCATE_LOG=lazy.log
-		export UFFD_RELOCATE_HOT_BUDGET UFFD_RELOCATE_LOG
+		export UFFD_RELOCATE_HOT_BUDGET=60s UFFD_RELOCATE_LOG=lazy.log "$@"
 		criu_restore -L "$D/plugin"
 	)
 	RPID=$(cat "$D/work/pid")
-	$work
-	look || die "no status"
+	until_true "$WAIT" look || die "no status"
 	LPID=$KEEPER_PID
+}
+
+plugin_pager_end() {
+	kill -TERM "$LPID"
+	until_true "$WAIT" gone "$LPID" || die "the pager does not end"
+	mv "$D/work/lazy.log" "$D/lazy.held.log"
+}
+
+# held_run WORK: restored by criu alone; its plugin starts the pager, and holds the tasks back.
+held_run() {
+	local work=$1 replay touched lines
+	plugin_restore
+	$work
 	replay=$(sum_of faults)
 	touched=$("$UR" trace -D "$V/img" show --json | python3 -c '
 import json, sys
@@ -49,9 +59,7 @@ print(sum(t["touched_bytes"] for t in json.load(sys.stdin)["tasks"]))')
 	# The plugin got its answer after that, and criu let the task go after the plugin.
 	lines=$(grep -nE 'hot pages are in|the plugin said' "$D/work/lazy.log")
 	[[ $lines == *"hot pages are in"*"the plugin said"* ]] || die "it was not held back: $lines"
-	kill -TERM "$LPID"
-	until_true "$WAIT" gone "$LPID" || die "the pager does not end"
-	mv "$D/work/lazy.log" "$D/lazy.held.log"
+	plugin_pager_end
 }
 
 # three_runs WORK VERIFY END: restore plainly, recorded, and by the trace; each does WORK.
@@ -231,6 +239,42 @@ hot_blocks() {
 
 run_case "what was huge at the dump comes huge" moved_as_huge
 run_case "hot huge blocks are moved as a whole" hot_blocks
+# ---- held back ----
+
+log_has() { grep -q "$1" "$D/work/restore.log" 2>/dev/null; }
+
+# The pager is held in the middle of the hot pages: criu must not let the task go.
+held_back() {
+	local restore status=0
+	victim_start victim_pattern -m 16
+	criu_dump "$VPID"
+	pager_start --no-drain --record
+	criu_restore
+	ask rewrite 0 100
+	finish_pager record
+	target_end
+
+	hold_at drain-place@1
+	plugin_restore &
+	restore=$!
+	held
+	until_true "$WAIT" log_has 'Run late stage hook' || die "criu does not come to its hook"
+	read -r -t 0.5 <> <(:) || :
+	log_has 'Tasks resumed' && die "the task runs while hot pages are on their way"
+	release
+	wait $restore || status=$?
+	[ $status = 0 ] || die "the restore ended with $status"
+	log_has 'Tasks resumed' || die "the task was not let go"
+	unset UFFD_RELOCATE_FAULT
+	RPID=$(cat "$D/work/pid")
+	want verify
+	look || die "no status"
+	LPID=$KEEPER_PID
+	plugin_pager_end
+	target_end
+}
+
+run_case "tasks are held back while hot pages are on their way" held_back
 run_case "redis: 4000 requests" redis
 run_case "CPython: a twentieth of its objects" cpython
 all_done
