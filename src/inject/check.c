@@ -12,6 +12,7 @@
 #include "kapi/task.h"
 
 #define STOP_TIMEOUT_MS 5000
+#define ASLEEP_MS 500
 
 int error_set(struct inject_error *err, int error, const char *fmt, ...)
 {
@@ -75,8 +76,15 @@ int check_patiently(pid_t pid, const struct inject_opts *opts, struct inject_err
 int check_stop(struct remote *r, pid_t pid, const struct inject_opts *opts, bool no_seccomp,
 	       struct inject_error *err)
 {
+	const struct timespec ms = { 0, 1000000 };
+	unsigned int patience = opts->patience_ms > ASLEEP_MS ? opts->patience_ms : ASLEEP_MS;
 	int ret = remote_open(r, pid);
 
+	/* A disk answers in a moment, as a rule. */
+	for (unsigned int waited = 0; ret == -EAGAIN && waited < patience; waited++) {
+		nanosleep(&ms, NULL);
+		ret = remote_open(r, pid);
+	}
 	if (!ret) {
 		r->lent = opts->traced;
 		r->no_seccomp = no_seccomp;
