@@ -82,14 +82,16 @@ int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struc
 	if (!rec->pid)
 		return error_set(err, -EINVAL, "there is no agent");
 	step(opts, STEP_CURE);
-	if (proc_start_time(rec->pid) != rec->pid_start) {
-		agent_end(rec, NULL);
-		*rec = (struct inject_record){ .pid = 0 };
-		return error_set(err, -ESRCH, "it has ended");
-	}
 	/* A filter does not matter any more: it is suspended for the calls that are made. */
 	how.keep_traced = true;
-	ret = check_patiently(rec->pid, &how, err);
+	if (proc_start_time(rec->pid) != rec->pid_start)
+		ret = error_set(err, -ESRCH, "it has ended");
+	else
+		ret = check_patiently(rec->pid, &how, err);
+	if (ret == -ESRCH) {
+		agent_end(rec, NULL);
+		*rec = (struct inject_record){ .pid = 0 };
+	}
 	if (ret)
 		return ret;
 	ret = agent_end(rec, err);

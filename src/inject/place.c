@@ -127,13 +127,13 @@ static int let_go(pid_t agent)
 	return ret ? ret : ptrace_go(agent, PTRACE_GO, 0);
 }
 
-static int wait_ready(const struct remote *r, const struct inject_record *rec, int pidfd)
+static int wait_ready(int mem_fd, const struct inject_record *rec, int pidfd)
 {
 	const struct timespec pause = { 0, 20000 };
 	uint32_t ready = 0;
 
 	for (unsigned int i = 0; i < READY_MS * 10; i++) {
-		int ret = procmem_read(r->mem_fd, rec->data + offsetof(struct agent_args, ready), &ready,
+		int ret = procmem_read(mem_fd, rec->data + offsetof(struct agent_args, ready), &ready,
 				       sizeof(ready));
 
 		if (ret || ready)
@@ -150,10 +150,8 @@ static int wait_ready(const struct remote *r, const struct inject_record *rec, i
 	return -ETIMEDOUT;
 }
 
-static int connect_agent(struct remote *r, struct inject_record *rec, int *sock_fd,
-			 const struct inject_opts *opts, struct inject_error *err)
+static int find_agent(const struct remote *r, struct inject_record *rec, struct inject_error *err)
 {
-	cleanup_fd int pidfd = -1;
 	pid_t pid = r->no_seccomp ? r->cloned : find_child(r, rec->agent_nspid);
 	int ret = pid > 0 ? 0 : -ESRCH;
 
@@ -163,25 +161,29 @@ static int connect_agent(struct remote *r, struct inject_record *rec, int *sock_
 		if (r->no_seccomp)
 			ret = let_go(pid);
 	}
-	if (!ret)
-		ret = pidfd = proc_pidfd_open(pid);
-	if (ret < 0)
-		return error_set(err, ret, "agent not found: %s", strerror(-ret));
-	step(opts, STEP_FOUND);
-	ret = wait_ready(r, rec, pidfd);
+	return ret ? error_set(err, ret, "agent not found: %s", strerror(-ret)) : 0;
+}
+
+/* The target runs already: it need not stand still until the agent has got a CPU. */
+static int connect_agent(int mem_fd, const struct inject_record *rec, int *sock_fd,
+			 struct inject_error *err)
+{
+	cleanup_fd int pidfd = inject_agent_pidfd(rec);
+	int ret = pidfd < 0 ? pidfd : wait_ready(mem_fd, rec, pidfd);
+
 	if (ret)
-		return error_set(err, ret, "agent %d did not come up: %s", pid,
-				 ret == -ECHILD ? "it has ended" : strerror(-ret));
+		return error_set(err, ret, "agent %d did not come up: %s", rec->agent_pid,
+				 ret == -ECHILD || ret == -ESRCH ? "it has ended" : strerror(-ret));
 	*sock_fd = proc_pidfd_getfd(pidfd, AGENT_FD_OURS);
 	if (*sock_fd < 0)
-		return error_set(err, *sock_fd, "no channel to agent %d: %s", pid, strerror(-*sock_fd));
-	step(opts, STEP_CONNECTED);
+		return error_set(err, *sock_fd, "no channel to agent %d: %s", rec->agent_pid,
+				 strerror(-*sock_fd));
 	return 0;
 }
 
 /* With the thread in hand: everything between the first change and the last. */
 static int place_in(struct remote *r, const struct inject_opts *opts, struct inject_record *rec,
-		    int *sock_fd, struct inject_error *err)
+		    struct inject_error *err)
 {
 	int ret = map_areas(r, rec, err);
 
@@ -193,7 +195,8 @@ static int place_in(struct remote *r, const struct inject_opts *opts, struct inj
 		ret = set_up(r, rec, err);
 	step(opts, STEP_SET_UP);
 	if (!ret)
-		ret = connect_agent(r, rec, sock_fd, opts, err);
+		ret = find_agent(r, rec, err);
+	step(opts, STEP_FOUND);
 	if (ret) {
 		if (rec->agent_nspid)
 			agent_end(rec, NULL);
@@ -202,16 +205,47 @@ static int place_in(struct remote *r, const struct inject_opts *opts, struct inj
 	return ret;
 }
 
+/* The whole time of the loan. */
+static int borrow(struct remote *r, const struct inject_opts *opts, struct inject_record *rec,
+		  struct inject_record *out, struct inject_error *err)
+{
+	struct limits limits;
+	int ret, back;
+
+	ret = remote_begin(r, r->no_seccomp ? PTRACE_OPT_CLONE : 0);
+	step(opts, STEP_BEGUN);
+	if (ret) {
+		error_set(err, ret, "cannot be borrowed: %s", strerror(-ret));
+	} else {
+		limits_lift(r->pid, &limits);
+		step(opts, STEP_LIFTED);
+		ret = place_in(r, opts, rec, err);
+		limits_restore(r->pid, &limits);
+		step(opts, STEP_LOWERED);
+	}
+	back = remote_end(r);
+	/* Whatever failed, that is why. */
+	if (back == -ESRCH)
+		ret = error_set(err, back, "it ended while the agent was placed");
+	else if (!ret && back)
+		ret = error_set(err, back, "it cannot be given back: %s", strerror(-back));
+	/* On record before our death leaves it behind. */
+	if (!ret)
+		*out = *rec;
+	step(opts, STEP_ITSELF);
+	remote_release(r);
+	step(opts, STEP_RELEASED);
+	return ret;
+}
+
 int inject_place(pid_t pid, const struct inject_opts *opts, struct inject_record *out, int *sock_fd,
 		 struct inject_error *err)
 {
 	struct inject_record rec = { .pid = pid, .nslots = opts->nslots, .version = AGENT_VERSION };
 	struct task_status st;
-	struct limits limits;
 	struct remote r;
 	pid_t tid;
-	bool no_seccomp;
-	int ret, back;
+	int ret;
 
 	*sock_fd = -1;
 	if (!opts->nslots || opts->nslots > AGENT_SLOTS_MAX)
@@ -221,39 +255,23 @@ int inject_place(pid_t pid, const struct inject_opts *opts, struct inject_record
 	if (ret)
 		return ret;
 	task_pick(pid, &tid);
-	no_seccomp = !task_status(pid, tid, &st) && st.seccomp;
-	if (no_seccomp)
+	if (!task_status(pid, tid, &st) && st.seccomp)
 		rec.flags |= INJECT_R_TRACED;
-	ret = check_stop(&r, pid, opts, no_seccomp, err);
+	ret = check_stop(&r, pid, opts, rec.flags & INJECT_R_TRACED, err);
 	if (ret)
 		return ret;
 	step(opts, STEP_STOPPED);
-	ret = remote_begin(&r, no_seccomp ? PTRACE_OPT_CLONE : 0);
-	step(opts, STEP_BEGUN);
-	if (ret) {
-		error_set(err, ret, "cannot be borrowed: %s", strerror(-ret));
-	} else {
-		limits_lift(pid, &limits);
-		step(opts, STEP_LIFTED);
-		ret = place_in(&r, opts, &rec, sock_fd, err);
-		limits_restore(pid, &limits);
-		step(opts, STEP_LOWERED);
+	ret = borrow(&r, opts, &rec, out, err);
+	if (!ret) {
+		ret = connect_agent(r.mem_fd, &rec, sock_fd, err);
+		/* What cannot be undone now stays on record. */
+		if (ret) {
+			if (inject_cure(&rec, opts, NULL) == -ESRCH)
+				ret = error_set(err, -ESRCH, "it ended while the agent was placed");
+			*out = rec;
+		}
 	}
-	back = remote_end(&r);
-	/* Whatever failed, that is why. */
-	if (back == -ESRCH)
-		ret = error_set(err, back, "it ended while the agent was placed");
-	else if (!ret && back)
-		ret = error_set(err, back, "it cannot be given back: %s", strerror(-back));
-	if (!ret)
-		*out = rec;
-	step(opts, STEP_ITSELF);
-	remote_release(&r);
-	step(opts, STEP_RELEASED);
+	step(opts, STEP_CONNECTED);
 	remote_close(&r);
-	if (ret && *sock_fd >= 0) {
-		close(*sock_fd);
-		*sock_fd = -1;
-	}
 	return ret;
 }

@@ -545,10 +545,10 @@ int main(void)
 		/* What a fork holds cannot be interrupted by a byte, the rest can. */
 		if (calls[i].in == in_wait4 || calls[i].in == in_io_uring_enter)
 			continue;
-		/* Stopped, set up, and just before it is itself again. */
+		/* Stopped, set up, and before it is made itself again. */
 		interrupted(&calls[i], 2);
 		interrupted(&calls[i], 7);
-		interrupted(&calls[i], 10);
+		interrupted(&calls[i], 9);
 	}
 	unlink(lock_path);
 	semctl(sem_id, 0, IPC_RMID);
