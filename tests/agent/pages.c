@@ -117,7 +117,8 @@ static void huge(void)
 	is_u64(wrong_words(v.pid, 0), 0, "with its bytes");
 	/* A place with a page table: the page is split. */
 	is_i64(stage(&v, v.rec.nslots * (uint64_t)HUGE, HUGE, page).error, 0, "one page is staged");
-	is_i64(move(&v, dst_of(1), v.rec.nslots * (uint64_t)HUGE, page).error, 0, "and moved to another block");
+	is_i64(move(&v, dst_of(1), v.rec.nslots * (uint64_t)HUGE, page).error, 0,
+	       "and moved to another block");
 	is_u64(stage(&v, HUGE, HUGE, HUGE).done, HUGE, "the block is staged whole");
 	r = move(&v, dst_of(1) + page, HUGE + page, HUGE - page);
 	is_i64(r.error, 0, "and the rest of it moved");
@@ -155,10 +156,13 @@ static void senseless(void)
 	r = stage(&v, 0, BLOCKS * (uint64_t)HUGE - page, 4 * page);
 	is_i64(r.error, 0, "the end of a file is no error");
 	is_u64(r.done, page, "but short");
-	is_i64(order(&v, (struct agent_order){ .op = AGENT_FRESH, .slot = v.rec.nslots + 1 }, -1).error, -EINVAL,
+
+	       is_i64(order(&v, (struct agent_order){ .op = AGENT_FRESH, .slot = v.rec.nslots + 1 }, -1).error, -EINVAL,
 	       "no slot that is not there");
-	is_i64(order(&v, (struct agent_order){ .op = 99 }, -1).error, -EINVAL, "no order that it does not know");
-	is_i64(order(&v, (struct agent_order){ .op = AGENT_MAP }, -1).error, -EINVAL, "none without its range");
+	is_i64(order(&v, (struct agent_order){ .op = 99 }, -1).error, -EINVAL,
+	       "no order that it does not know");
+	is_i64(order(&v, (struct agent_order){ .op = AGENT_MAP }, -1).error, -EINVAL,
+	       "none without its range");
 	if (send(v.sock, junk, sizeof(junk), MSG_NOSIGNAL) != sizeof(junk))
 		bail("send");
 	is_i64(answer_take(&v, NULL).error, -EINVAL, "none that is too long");
@@ -175,7 +179,8 @@ static void senseless(void)
 					       .range = { { r.value, 0, page } } }, -1).error,
 	       -EEXIST, "but not where something is");
 	is_i64(order(&v, (struct agent_order){ .op = AGENT_ADVISE, .flags = MADV_DONTNEED, .nranges = 1,
-					       .range = { { r.value, 0, page } } }, -1).error, 0, "it advises");
+					       .range = { { r.value, 0, page } } }, -1).error, 0,
+	       "it advises");
 	is_i64(order(&v, (struct agent_order){ .op = AGENT_UNMAP, .nranges = 1,
 					       .range = { { r.value, 0, 3 * page } } }, -1).error, 0,
 	       "it unmaps");
