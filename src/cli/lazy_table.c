@@ -49,7 +49,7 @@ const struct cmd_option lazy_options[] = {
 	{ "collapse", 0, true, NONE, LAZY_COLLAPSE, NULL,
 	  "in the end make huge pages of blocks that were touched too early (default)" },
 	{ "agent-slots", 0, false, REQ, LAZY_AGENT_SLOTS, "N",
-	  "of 2 MiB, that an agent reads into (default: 4)" },
+	  "of 2 MiB, that an agent reads into (default: 6)" },
 	{ "staging", 0, false, REQ, LAZY_STAGING, "BYTES",
 	  "at most BYTES[KMGT] read ahead by all agents (default: 64M)" },
 	{ "progress", 0, true, NONE, LAZY_PROGRESS, NULL,

@@ -17,11 +17,11 @@
 
 /* How long an order may take before the agent is taken for dead. The gate is lent to a MOVE. */
 #define MOVE_PATIENCE_US 1000000
-#define STAGE_PATIENCE_US 30000000
+#define ORDER_PATIENCE_US 30000000
 #define QUIT_PATIENCE_US 1000000
 #define SETTLE_PATIENCE_US 1000000
-/* Reading for so long, it is not waited for by those who could copy. */
-#define STAGE_SLOW_US 300000
+/* At one order for so long, it is not waited for by those who could copy. */
+#define ORDER_SLOW_US 300000
 /* How often to see whether the target still is what it was (it may have executed a program). */
 #define MM_LOOK_US 100000
 #define IDLE_MS 100
@@ -269,9 +269,7 @@ void agent_enter(struct pager *p, struct session *s, bool settle)
 /* Patience. */
 static void agent_tick(struct pager *p, struct agent *a)
 {
-	uint64_t now = pager_now_us();
-	uint64_t stage = channel_oldest(&a->chan, AGENT_STAGE);
-	uint64_t move = channel_oldest(&a->chan, AGENT_MOVE);
+	uint64_t now = pager_now_us(), waits = channel_waits_us(&a->chan);
 	struct agent_order quit = { .op = AGENT_QUIT };
 	struct session *s = a->s;
 
@@ -294,11 +292,9 @@ static void agent_tick(struct pager *p, struct agent *a)
 			agent_fail(p, a, "it does not answer");
 		break;
 	case STEP_WORK:
-		if (move && now - move > MOVE_PATIENCE_US)
-			agent_fail(p, a, "it does not move on");
-		else if (stage && now - stage > STAGE_PATIENCE_US)
-			agent_fail(p, a, "it does not get to read");
-		else if (stage && now - stage > STAGE_SLOW_US && s->hope == HOPE_HERE) {
+		if (waits > (a->lent ? MOVE_PATIENCE_US : ORDER_PATIENCE_US))
+			agent_fail(p, a, "it does not answer");
+		else if (waits > ORDER_SLOW_US && s->hope != HOPE_SLOW) {
 			s->hope = HOPE_SLOW;
 			pager_kick_drain(p);
 		}

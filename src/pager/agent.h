@@ -62,7 +62,7 @@ enum agent_hope {
 	HOPE_SLOW,	/* it is there, but does not get on: do not wait for it */
 };
 
-#define AGENT_SLOTS_DEFAULT 4u
+#define AGENT_SLOTS_DEFAULT 6u
 #define AGENT_STAGING_DEFAULT (64u << 20)
 
 void *agent_thread(void *pager);

@@ -16,6 +16,8 @@
 #define BATCH_BUSY_US 1000
 #define BATCH_NOMEM_US 10000
 #define BATCH_TRIES 8
+/* A target that has not faulted for so long does not mind a gate that is lent for longer. */
+#define BATCH_QUIET_US 20000
 #define BATCH_STARVED_US 100000
 #define BATCH_STARVED_MAX 5
 #define BATCH_REFUSED_MAX 6
@@ -150,10 +152,10 @@ static bool batch_affords(struct pager *p, unsigned int more)
 	return n == 1 || n * PLAN_BLOCK <= p->opts->staging_bytes;
 }
 
-/* Fill free slots, up to half of them, in one order. Return: 0 or -errno of the channel. */
+/* Fill free slots, up to a third of them, in one order. Return: 0 or -errno of the channel. */
 static int batch_stage(struct pager *p, struct agent *a)
 {
-	unsigned int most = a->nslots > 1 ? a->nslots / 2 : 1, slots = 0, n = 0;
+	unsigned int most = a->nslots > 2 ? a->nslots / 3 : 1, slots = 0, n = 0;
 	struct agent_order o = { .op = AGENT_STAGE };
 	uint32_t file = 0;
 	int ret = 0;
@@ -218,6 +220,7 @@ void batch_staged(struct pager *p, struct agent *a, const struct channel_sent *w
 			a->slot[i].state = whole ? SLOT_FULL : SLOT_FREE;
 			source = a->slot[i].b.source;
 		}
+	a->rest_us = pace_book(p, pager_now_us() - what->since_us, answer->done);
 	/* What has been read is good if the file is still the one that was opened. */
 	ret = source_verify(p->sources[source]);
 	if (ret)
@@ -417,16 +420,16 @@ void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *wh
 
 void batch_feed(struct pager *p, struct agent *a, uint64_t now)
 {
+	bool quiet = now - a->s->hint_us > BATCH_QUIET_US;
 	int ret = 0;
 
 	if (a->step != STEP_WORK)
 		return;
-	/* A move waits for nothing but moves; and then what is read next is ordered along with it. */
-	if (!a->chan.n)
+	if (!a->lent && (quiet || !a->chan.n) && a->chan.n < CHANNEL_ORDERS)
 		ret = batch_move(a, now);
-	if (!ret && !channel_oldest(&a->chan, AGENT_STAGE) && a->rest_us <= now &&
-	    !a->s->agent_leaving && !a->s->shm->reason[0] &&
-	    (agent_may_drain(p) || a->s->replay.agent_hot))
+	if (!ret && channel_pending(&a->chan, AGENT_STAGE) < (quiet ? 2 : 1) &&
+	    (a->rest_us <= now || p->st->finish) && !a->s->agent_leaving &&
+	    !a->s->shm->reason[0] && (agent_may_drain(p) || a->s->replay.agent_hot))
 		ret = batch_stage(p, a);
 	if (ret && ret != -EBUSY)
 		agent_fail(p, a, "its channel: %s", strerror(-ret));

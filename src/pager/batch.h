@@ -6,15 +6,16 @@
  * -------------------
  * The staging area has slots of 2 MiB.  A block is read into one (STAGE), the source is verified,
  * and it is moved into place (MOVE) if it is still owed as it was.  Orders are for several slots at
- * once, half of them: while some are being read into, the others have been moved, so the agent
- * always has something to do, and it is woken once for each few MiB.
+ * once, a third of them.  While the target is quiet one third is being read into, one waits for
+ * that with its order given, and one is moved, so that the agent always has something to do however
+ * late we are woken.
  *
  *	FREE ──STAGE──► STAGING ──► FULL ──MOVE──► MOVING ──► FREE
  *	                  └─► FREE    ▲ └─► FREE     │
  *	                              └── try again ─┘
  *
- * An order to move is sent only while the agent has nothing else to do, since the gate is lent for
- * as long as it is under way.
+ * While the target faults, an order to move is sent only when the agent has nothing else to do, since
+ * the gate is lent for as long as it is under way; and what is to be read next along with it.
  *
  * A slot from which pages were moved one by one (the kernel splits the huge page when the
  * destination has a page table) keeps an empty page table and would never be huge again.  It is

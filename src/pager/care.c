@@ -4,7 +4,7 @@
  *
  * All that takes ptrace is done by the hand; here is decided when.  An agent is placed late when the
  * plugin has placed none: once the tasks run, the process is known, and there are blocks that only
- * an agent brings in whole.  Until it is there the drain leaves these alone, for HOPE_MS at most.
+ * an agent brings in whole.  Until it is there the drain leaves these alone, for HOPE_US at most.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -122,11 +122,13 @@ static void care_place(struct pager *p, struct session *s, uint64_t now)
 				   .pid = s->shm->pid,
 				   .nslots = p->opts->agent_slots,
 				   .patience_ms = PATIENCE_MS };
+	uint64_t since;
 	int ret;
 
 	if (s->hope != HOPE_SOON || sl->life != AGENT_NONE || !p->st->restored)
 		return;
-	if (now - s->hope_us > HOPE_US) {
+	since = s->hope_us > p->restored_us ? s->hope_us : p->restored_us;
+	if (now - since > HOPE_US) {
 		care_without(p, s, "it could not be placed in time");
 		return;
 	}

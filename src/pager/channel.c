@@ -108,16 +108,24 @@ int channel_answer(struct channel *c, struct channel_sent *what, struct agent_an
 		return -EPROTO;
 	c->head = (c->head + 1) % CHANNEL_ORDERS;
 	c->n--;
+	c->heard_us = pager_now_us();
 	return 1;
 }
 
-uint64_t channel_oldest(const struct channel *c, uint32_t op)
+unsigned int channel_pending(const struct channel *c, uint32_t op)
 {
-	for (unsigned int i = 0; i < c->n; i++) {
-		const struct channel_sent *s = &c->sent[(c->head + i) % CHANNEL_ORDERS];
+	unsigned int n = 0;
 
-		if (!op || s->op == op)
-			return s->since_us;
-	}
-	return 0;
+	for (unsigned int i = 0; i < c->n; i++)
+		n += c->sent[(c->head + i) % CHANNEL_ORDERS].op == op;
+	return n;
+}
+
+uint64_t channel_waits_us(const struct channel *c)
+{
+	uint64_t since = c->sent[c->head].since_us;
+
+	if (!c->n)
+		return 0;
+	return pager_now_us() - (since > c->heard_us ? since : c->heard_us);
 }

@@ -16,7 +16,7 @@
 
 #include "abi/agent_abi.h"
 
-#define CHANNEL_ORDERS 8u
+#define CHANNEL_ORDERS 16u
 
 /* An order that has not been answered yet. */
 struct channel_sent {
@@ -32,6 +32,7 @@ struct channel {
 	uint32_t seq;		/* of the last order */
 	unsigned int head, n;	/* ring of orders without an answer */
 	struct channel_sent sent[CHANNEL_ORDERS];
+	uint64_t heard_us;	/* when the last answer came */
 };
 
 /* channel_init - @seq: where to begin counting. */
@@ -60,7 +61,13 @@ int channel_answer(struct channel *c, struct channel_sent *what, struct agent_an
  */
 int channel_settle(struct channel *c) __attribute__((warn_unused_result));
 
-/* channel_oldest - since when an order waits, 0: none does. @op: which, 0: any. */
-uint64_t channel_oldest(const struct channel *c, uint32_t op);
+/* channel_pending - how many orders of a kind wait for an answer. */
+unsigned int channel_pending(const struct channel *c, uint32_t op);
+
+/*
+ * channel_waits_us - for how long the agent has been at what it is doing: since the oldest order,
+ * or since its last answer.  0: it has nothing to do.
+ */
+uint64_t channel_waits_us(const struct channel *c);
 
 #endif

@@ -72,13 +72,6 @@ struct drain_batch {
 	unsigned int nput;
 };
 
-/* Rate and CPU limits. */
-struct drain_pace {
-	uint64_t start_us;
-	uint64_t bytes;
-	uint64_t busy_us;
-};
-
 void pager_kick_drain(struct pager *p)
 {
 	pthread_mutex_lock(&p->drain_lock);
@@ -529,31 +522,9 @@ static void drain_sleep(struct pager *p, uint64_t us)
 	pthread_mutex_unlock(&p->drain_lock);
 }
 
-/* Sleep off what the limits ask for; the finish flag lifts them. */
-static void drain_limit(struct pager *p, struct drain_pace *pace, uint64_t busy_us, uint64_t bytes)
-{
-	uint64_t now = pager_now_us(), want = 0, cpu = 0;
-
-	pace->bytes += bytes;
-	pace->busy_us += busy_us;
-	if (p->st->finish)
-		return;
-	if (p->opts->rate_bytes_per_s)
-		want = pace->bytes * 1000000 / p->opts->rate_bytes_per_s;
-	if (p->opts->drain_cpu_percent && p->opts->drain_cpu_percent < 100)
-		cpu = pace->busy_us * 100 / p->opts->drain_cpu_percent;
-	want = want > cpu ? want : cpu;
-	if (pace->start_us + want > now + 1000)
-		drain_sleep(p, pace->start_us + want - now);
-	/* Time without work is not saved up for later. */
-	if (now > pace->start_us + want + 1000000)
-		*pace = (struct drain_pace){ .start_us = now };
-}
-
 void *drain_thread(void *arg)
 {
 	struct pager *p = arg;
-	struct drain_pace pace = { .start_us = pager_now_us() };
 	struct session *last = NULL;
 	int avoid = -1;
 	bool limited = p->opts->rate_bytes_per_s || p->opts->drain_cpu_percent < 100;
@@ -584,7 +555,10 @@ void *drain_thread(void *arg)
 			uint64_t t0 = pager_now_us();
 			uint64_t bytes = drain_turn(p, s, 0);
 
-			drain_limit(p, &pace, pager_now_us() - t0, bytes);
+			uint64_t now = pager_now_us(), until = pace_book(p, now - t0, bytes);
+
+			if (until)
+				drain_sleep(p, until - now);
 		}
 		session_put(s);
 	}

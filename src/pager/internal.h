@@ -19,6 +19,14 @@
 #define AROUND_BYTES (64u << 10)	/* placed along with a fault when faults are many */
 #define AROUND_MAX_BYTES (128u << 10)
 
+/* See pace.c. */
+struct pace {
+	pthread_mutex_t lock;
+	uint64_t start_us;
+	uint64_t bytes;
+	uint64_t busy_us;
+};
+
 #define CONTROL_WAITERS 16
 struct pager {
 	struct state *st;
@@ -45,6 +53,7 @@ struct pager {
 	pthread_cond_t drain_cond;
 	bool drain_work;
 	atomic_bool drain_started;
+	struct pace pace;
 	_Atomic uint64_t hot_until_us;	/* 0: the tasks are not in place yet */
 	uint64_t hot_left;		/* bytes of --hot-budget; first drain worker */
 	atomic_int fault_cpu;		/* where the fault thread is pinned, -1: nowhere */
@@ -101,6 +110,12 @@ static inline struct taddr pager_page(const struct pager *p, uint64_t addr)
 
 void pager_kick(int eventfd);
 void pager_kick_drain(struct pager *p);
+
+/*
+ * pace_book - @bytes have been brought in unasked, and it took @busy_us of work.
+ * Return: until when to rest (CLOCK_MONOTONIC), 0: no need to.
+ */
+uint64_t pace_book(struct pager *p, uint64_t busy_us, uint64_t bytes);
 
 /* journal.c: the event log */
 

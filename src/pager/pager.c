@@ -58,6 +58,7 @@ static struct pager *pager_new(struct state *st, const struct pager_opts *opts)
 	pthread_mutex_init(&p->sessions_lock, NULL);
 	pthread_mutex_init(&p->table_lock, NULL);
 	pthread_mutex_init(&p->drain_lock, NULL);
+	pthread_mutex_init(&p->pace.lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&p->drain_cond, &attr);
