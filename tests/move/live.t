@@ -274,25 +274,61 @@ sys.exit("PTRACE_SEIZE") if libc.ptrace(0x4206, int(sys.argv[1]), None, None) el
 print("held", flush=True)
 sys.stdin.read()
 END
+	mkfifo "$tmp/hold"
+	# hold: somebody traces the victim from now on; let_go: until now.
+	hold() {
+		rm -f "$tmp/held"
+		python3 "$tmp/holder.py" "$victim" <"$tmp/hold" >"$tmp/held" &
+		holder=$!
+		exec {hold}>"$tmp/hold"
+		wait_for 60 grep -qs held "$tmp/held" || bail "PTRACE_SEIZE"
+	}
+	let_go() {
+		exec {hold}>&-
+		wait "$holder"
+	}
+	all_moved() { [ "$(there 1 0 $P)" = $P ]; }
+
 	victim_start
 	area 0 64
 	area 1 64
 	ask fill 0
-	exec {hold}<> <(:)
-	mkfifo "$tmp/hold"
-	python3 "$tmp/holder.py" "$victim" <"$tmp/hold" >"$tmp/held" &
-	holder=$!
-	exec {hold}>"$tmp/hold"
-	wait_for 30 grep -q held "$tmp/held" || bail "PTRACE_SEIZE"
+	hold
 	run move -p "$victim" "$(addr 0 0)" "$(addr 1 0)" 256K
 	ok "somebody traces the process: status 1" is 1
 	ok "... said" says "no agent can be placed"
-	exec {hold}>&-
-	wait $holder
+	let_go
 	run move -p "$victim" "$(addr 0 0)" "$(addr 1 0)" 256K
 	ok "... it moves once nobody does" is 0
 	ask take 0 0 1 0 64
 	ok "... every byte is right" verified 64
+	ok "the victim ends well" victim_end
+
+	half
+	hold
+	kill -CONT "$mover"
+	ok "somebody begins to trace it in the middle: it moves" wait_for 120 all_moved
+	let_go
+	over
+	ok "... and waits until nobody does" is 0
+	ask take 0 0 1 0 $P
+	ok "... every byte is right" verified $P
+	snapshot >"$tmp/after"
+	ok "... the process is as it was" cmp "$tmp/before" "$tmp/after"
+	ok "the victim ends well" victim_end
+
+	half
+	hold
+	kill -CONT "$mover"
+	wait_for 120 all_moved
+	kill -INT "$mover"
+	over
+	ok "... or is told not to: status 4" is 4
+	ok "... said which process is left, and what to do" grep -q "the agent, process $(agents), is left in the process: .*; kill it" "$tmp/err"
+	let_go
+	ask take 0 0 1 0 $P
+	ok "... every byte is right" verified $P
+	kill -9 "$(agents)"
 	ok "the victim ends well" victim_end
 
 	cat >"$tmp/victim.py" <<'END'

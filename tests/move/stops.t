@@ -45,6 +45,8 @@ done_with() { ok "$1: the victim ends well" victim_end; }
 two --
 ask fill 0
 ask discard 0 5 2
+run move -p "$victim" "$(addr 0 0)" "$(addr 1 0)" 256K --dry-run --json
+ok "JSON tells of it, too" out_has "\"issues\":[{\"range\":0,\"side\":\"src\",\"address\":$((at[0] + 5 * page)),\"bytes\":8192,\"why\":\"never touched"
 stops "a hole" 5 0 "never touched" "the source has no page there"
 ask discard 1 0 $N
 done_with "a hole"
