@@ -22,14 +22,14 @@ finish_pager() {
 	mv "$D/work/lazy.log" "$D/lazy.$1.log"
 }
 
-# plugin_restore [VAR=VALUE...]: by criu alone; its plugin starts the pager.
+# plugin_restore: by criu alone; its plugin starts the pager.
 plugin_restore() {
 	mkdir -p "$D/plugin"
 	cp "$B/uffd-relocate-plugin.so" "$D/plugin"
 	rm -rf "$D/work"
 	(
 		export UFFD_RELOCATE_PAGER=$UR UFFD_RELOCATE_DRAIN=no UFFD_RELOCATE_VERBOSITY=5
-		export UFFD_RELOCATE_HOT_BUDGET=60s UFFD_RELOCATE_LOG=lazy.log "$@"
+		export UFFD_RELOCATE_HOT_BUDGET=60s UFFD_RELOCATE_LOG=lazy.log
 		criu_restore -L "$D/plugin"
 	)
 	RPID=$(cat "$D/work/pid")
