@@ -244,16 +244,18 @@ run_case "hot huge blocks are moved as a whole" hot_blocks
 log_has() { grep -q "$1" "$D/work/restore.log" 2>/dev/null; }
 
 # The pager is held in the middle of the hot pages: criu must not let the task go.
-held_back() {
-	local restore status=0
-	victim_start victim_pattern -m 16
+recorded_pattern() {
+	victim_start victim_pattern -m 16 -x 1
 	criu_dump "$VPID"
 	pager_start --no-drain --record
 	criu_restore
 	ask rewrite 0 100
 	finish_pager record
 	target_end
-
+}
+held_back() {
+	local restore status=0
+	recorded_pattern
 	hold_at drain-place@1
 	plugin_restore &
 	restore=$!
@@ -274,7 +276,21 @@ held_back() {
 	target_end
 }
 
+# Its successor serves them, and goes by no trace.
+held_killed() {
+	recorded_pattern
+	export UFFD_RELOCATE_FAULT=drain-place@10=kill
+	plugin_restore
+	unset UFFD_RELOCATE_FAULT
+	[ "$INCARNATION" = 2 ] || die "this is pager number $INCARNATION"
+	want verify
+	plugin_pager_end
+	want verify
+	target_end
+}
+
 run_case "tasks are held back while hot pages are on their way" held_back
+run_case "the pager is killed while hot pages are on their way" held_killed
 run_case "redis: 4000 requests" redis
 run_case "CPython: a twentieth of its objects" cpython
 all_done
