@@ -85,10 +85,10 @@ static const char *done_percent(json_object *s, char (*buf)[16])
 static void print_session(json_object *s)
 {
 	char done[16], total[16], left[16], fault[16], around[16], drain[16], zero[16], gone[16];
-	char p50[16], p99[16];
+	char p50[16], p99[16], trace[16], moved[16];
 	const char *reason = client_string(s, "reason", NULL);
 
-	printf("%7" PRIu64 " %7" PRIu64 " %-6s %5s %6s %6s %6s %6s %6s %6s %6s %8" PRIu64
+	printf("%7" PRIu64 " %7" PRIu64 " %-6s %5s %6s %6s %6s %6s %6s %6s %6s %6s %6s %8" PRIu64
 	       " %8s %8s %8.1f%s%s\n",
 	       client_u64(s, "pid"), client_u64(s, "vpid"), client_string(s, "state", "?"),
 	       done_percent(s, &done), cmd_human(client_u64(s, "total_bytes"), &total),
@@ -96,6 +96,8 @@ static void print_session(json_object *s)
 	       cmd_human(client_u64(s, "copied_fault_bytes"), &fault),
 	       cmd_human(client_u64(s, "copied_around_bytes"), &around),
 	       cmd_human(client_u64(s, "copied_drain_bytes"), &drain),
+	       cmd_human(client_u64(s, "hot_bytes") + client_u64(s, "replayed_bytes"), &trace),
+	       cmd_human(client_u64(s, "moved_huge_bytes") + client_u64(s, "moved_base_bytes"), &moved),
 	       cmd_human(client_u64(s, "zero_bytes"), &zero),
 	       cmd_human(client_u64(s, "discarded_bytes"), &gone), client_u64(s, "faults"),
 	       quantile(s, 500, &p50), quantile(s, 990, &p99),
@@ -115,9 +117,9 @@ static void print_text(json_object *o)
 	       client_string(o, "version", "?"));
 	if (!n)
 		return;
-	printf("%7s %7s %-6s %5s %6s %6s %6s %6s %6s %6s %6s %8s %8s %8s %8s\n", "PID", "VPID",
-	       "STATE", "DONE", "TOTAL", "LEFT", "FAULT", "AROUND", "DRAIN", "ZERO", "GONE",
-	       "FAULTS", "P50", "P99", "WAIT-ms");
+	printf("%7s %7s %-6s %5s %6s %6s %6s %6s %6s %6s %6s %6s %6s %8s %8s %8s %8s\n", "PID",
+	       "VPID", "STATE", "DONE", "TOTAL", "LEFT", "FAULT", "AROUND", "DRAIN", "TRACE", "MOVED",
+	       "ZERO", "GONE", "FAULTS", "P50", "P99", "WAIT-ms");
 	for (i = 0; i < n; i++)
 		print_session(json_object_array_get_idx(sessions, i));
 }
@@ -151,9 +153,10 @@ const struct cmd cmd_status = {
 	.summary = "show what a running restore has done and still owes",
 	.usage = "[-W DIR] [--json]",
 	.text = "Sizes are in powers of 1024.  LEFT is owed; FAULT, AROUND and DRAIN were copied for a\n"
-		"fault, around one and in the background; ZERO was filled with zeros; GONE was discarded\n"
-		"by the process itself.  P50 and P99 are upper bounds of the time that a fault took;\n"
-		"WAIT-ms is the time during which at least one thread waited.",
+		"fault, around one and in the background, TRACE because a trace names it, MOVED was moved by\n"
+		"an agent; ZERO was filled with zeros; GONE was discarded by the process itself.  P50 and P99\n"
+		"are upper bounds of the time that a fault took; WAIT-ms is the time during which at least\n"
+		"one thread waited.",
 	.options = status_options,
 	.run = status_run,
 };

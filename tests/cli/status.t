@@ -12,7 +12,7 @@ mkdir "$dir"
 session() {
 	local reason=null
 	[ -z "${4:-}" ] || reason="\"$4\""
-	printf '{"id":0,"pid":%s,"vpid":7,"parent":null,"state":"%s","reason":%s,"total_bytes":1073741824,"pending_bytes":%s,"copied_fault_bytes":4096,"copied_around_bytes":65536,"copied_drain_bytes":1572864,"zero_bytes":0,"discarded_bytes":0,"faults":11,"events_fork":0,"events_remap":0,"events_remove":0,"events_unmap":0,"any_waiter_us":1500,"summed_wait_us":2500,"latency_us":[0,0,0,0,10,0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}' \
+	printf '{"id":0,"pid":%s,"vpid":7,"parent":null,"state":"%s","reason":%s,"total_bytes":1073741824,"pending_bytes":%s,"copied_fault_bytes":4096,"copied_around_bytes":65536,"copied_drain_bytes":1572864,"moved_huge_bytes":8388608,"moved_base_bytes":4096,"hot_bytes":2097152,"replayed_bytes":1048576,"zero_bytes":0,"discarded_bytes":0,"faults":11,"events_fork":0,"events_remap":0,"events_remove":0,"events_unmap":0,"any_waiter_us":1500,"summed_wait_us":2500,"latency_us":[0,0,0,0,10,0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}' \
 		"$1" "$2" "$reason" "$3"
 }
 # state FILE STATE SESSION...
@@ -61,7 +61,7 @@ run status -W "$dir"
 gone
 ok "status: 0" is 0
 ok "the first line sums up" grep -qx 'serving, 2 processes; keeper 100, pager 101 (number 3), version 0.1.0' "$tmp/out"
-ok "one that is half done" grep -qE '^ +42 +7 open +50% +1.0G +512M +4.0K +64K +1.5M +0B +0B +11 +<16us +<4ms +1.5$' "$tmp/out"
+ok "one that is half done" grep -qE '^ +42 +7 open +50% +1.0G +512M +4.0K +64K +1.5M +3.0M +8.0M +0B +0B +11 +<16us +<4ms +1.5$' "$tmp/out"
 ok "one that was killed, and why" grep -qE '^ +43 +7 killed .*its image shrank$' "$tmp/out"
 run status -W "$dir"
 ok "status after the server's end: 1" is 1
