@@ -153,10 +153,10 @@ const struct cmd cmd_status = {
 	.summary = "show what a running restore has done and still owes",
 	.usage = "[-W DIR] [--json]",
 	.text = "Sizes are in powers of 1024.  LEFT is owed; FAULT, AROUND and DRAIN were copied for a\n"
-		"fault, around one and in the background, TRACE because a trace names it, MOVED was moved by\n"
-		"an agent; ZERO was filled with zeros; GONE was discarded by the process itself.  P50 and P99\n"
-		"are upper bounds of the time that a fault took; WAIT-ms is the time during which at least\n"
-		"one thread waited.",
+		"fault, around one and in the background, TRACE because a trace names it; MOVED was moved\n"
+		"by an agent; ZERO was filled with zeros; GONE was discarded by the process itself.  P50\n"
+		"and P99 are upper bounds of the time that a fault took; WAIT-ms is the time during which\n"
+		"at least one thread waited.",
 	.options = status_options,
 	.run = status_run,
 };
