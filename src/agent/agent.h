@@ -8,6 +8,7 @@
  * setup.c	run by a thread of the target: staging area, clone
  * agent.c	the agent: takes orders, answers
  * order.c	what the orders do
+ * jail.c	what the agent may still do
  */
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
@@ -39,6 +40,9 @@ void agent_main(void *args);
  */
 void order_do(struct agent *a, const struct agent_order *o, struct agent_answer *r, int *fd,
 	      int *send_fd);
+
+/* jail - give up what is not needed any more. Return: 0 or -errno. */
+long jail(void);
 
 /* slot_map - (re)map one staging slot in place of what is there. Return: 0 or -errno. */
 long slot_map(uint64_t addr, uint64_t len, bool huge);

@@ -45,7 +45,13 @@
 #define CLONE_FILES 0x00000400
 #define CLOSE_RANGE_UNSHARE (1u << 1)
 #define PR_SET_PDEATHSIG 1
+#define PR_SET_SECCOMP 22
+#define PR_SET_NO_NEW_PRIVS 38
 #define SIGKILL 9
+#define SCHED_OTHER 0
+#define SCHED_FIFO 1
+#define SCHED_RR 2
+#define SCHED_DEADLINE 6
 #define CLOCK_MONOTONIC 1
 
 #define AF_UNIX 1
@@ -172,6 +178,16 @@ static inline int sys_getpid(void)
 static inline int sys_getppid(void)
 {
 	return (int)sys_call(__NR_getppid, 0, 0, 0, 0, 0, 0);
+}
+
+static inline int sys_getscheduler(void)
+{
+	return (int)sys_call(__NR_sched_getscheduler, 0, 0, 0, 0, 0, 0);
+}
+
+static inline long sys_setscheduler(int policy, int priority)
+{
+	return sys_call(__NR_sched_setscheduler, 0, policy, &priority, 0, 0, 0);
 }
 
 static inline long sys_setsid(void)

@@ -156,8 +156,8 @@ static void senseless(void)
 	r = stage(&v, 0, BLOCKS * (uint64_t)HUGE - page, 4 * page);
 	is_i64(r.error, 0, "the end of a file is no error");
 	is_u64(r.done, page, "but short");
-
-	       is_i64(order(&v, (struct agent_order){ .op = AGENT_FRESH, .slot = v.rec.nslots + 1 }, -1).error, -EINVAL,
+	is_i64(order(&v, (struct agent_order){ .op = AGENT_FRESH, .slot = v.rec.nslots + 1 }, -1).error,
+	       -EINVAL,
 	       "no slot that is not there");
 	is_i64(order(&v, (struct agent_order){ .op = 99 }, -1).error, -EINVAL,
 	       "no order that it does not know");
