@@ -7,7 +7,7 @@
 ##   make check          all tests; SAN=1 a part under ASan and UBSan, SAN=thread under TSan;
 ##                       TESTS="unit lint" only these groups or files
 ##   make deps           install with apt-get what building and testing need (demo and check do)
-##   make fuzz           fuzz the image parsers for SECONDS_MAX seconds (600)
+##   make fuzz           fuzz the readers of images and traces, each for SECONDS_MAX seconds (600)
 ##   make bench          figures beside stock criu lazy-pages; BENCH="--quick drain-1g" arguments
 ##   make install        program, plugin, man pages, sample settings, completion for bash
 ##   make uninstall      remove these
@@ -241,6 +241,7 @@ demo:
 
 fuzz:
 	$(CLEAN_ENV) SECONDS_MAX=$(or $(SECONDS_MAX),600) tests/fuzz/image.t
+	$(CLEAN_ENV) SECONDS_MAX=$(or $(SECONDS_MAX),600) tests/fuzz/trace.t
 
 bench:
 	$(SUBMAKE) $(JOBS) all

@@ -47,6 +47,8 @@ ok "... in the order of first touch" order_is "700-702:1 30-30:1 1000-1000:1 29-
 ok "... one restore" eval 'trace show --json | grep -q "\"images\":\"of these images\",\"restores\":1,"'
 ok "... nothing of the temporary file is left" eval '[ "$(cd "$img"; echo *.new)" = "*.new" ]'
 
+cp "$img/uffd-relocate.trace" "$tmp/first"
+
 begin --no-drain --record
 wait_for 10 known
 ok "recorded again: nothing was placed first" sums hot_bytes 0
@@ -54,6 +56,16 @@ ok "... other pages, some the same" touch_pages 1000 30 500
 ok "... the pager ends" end
 ok "... merged by the earliest" order_is "1000-1000:2 700-702:1 30-30:2 500-500:1 29-29:1 31-31:1"
 ok "... two restores" eval 'trace show | grep -q ": 2 recorded restores, of these images"'
+
+cp "$img/uffd-relocate.trace" "$tmp/both"
+trace drop
+ok "merge: two traces into one that is not there" trace merge "$tmp/first" "$tmp/first"
+ok "... count twice" order_is "700-702:2 30-30:2 1000-1000:2 29-29:2 31-31:2"
+ok "... the other run on top" trace merge "$tmp/both"
+ok "... four restores" eval 'trace show --json | grep -q "\"restores\":4,"'
+ok "... a file that is no trace is refused" eval '! trace merge "$tmp/spec" 2>"$tmp/said" && grep -q "magic" "$tmp/said"'
+ok "... and has changed nothing" eval 'trace show --json | grep -q "\"restores\":4,"'
+cp "$tmp/both" "$img/uffd-relocate.trace"
 
 begin --no-drain --record=once
 wait_for 10 known
