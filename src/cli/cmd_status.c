@@ -87,9 +87,10 @@ static void print_session(json_object *s)
 	char done[16], total[16], left[16], fault[16], around[16], drain[16], zero[16], gone[16];
 	char p50[16], p99[16], trace[16], moved[16];
 	const char *reason = client_string(s, "reason", NULL);
+	const char *agent = client_string(s, "agent", "none");
 
 	printf("%7" PRIu64 " %7" PRIu64 " %-6s %5s %6s %6s %6s %6s %6s %6s %6s %6s %6s %8" PRIu64
-	       " %8s %8s %8.1f%s%s\n",
+	       " %8s %8s %8.1f  %s%s%s\n",
 	       client_u64(s, "pid"), client_u64(s, "vpid"), client_string(s, "state", "?"),
 	       done_percent(s, &done), cmd_human(client_u64(s, "total_bytes"), &total),
 	       cmd_human(client_u64(s, "pending_bytes"), &left),
@@ -101,7 +102,7 @@ static void print_session(json_object *s)
 	       cmd_human(client_u64(s, "zero_bytes"), &zero),
 	       cmd_human(client_u64(s, "discarded_bytes"), &gone), client_u64(s, "faults"),
 	       quantile(s, 500, &p50), quantile(s, 990, &p99),
-	       (double)client_u64(s, "any_waiter_us") / 1000, reason ? "  " : "",
+	       (double)client_u64(s, "any_waiter_us") / 1000, agent, reason ? "  " : "",
 	       reason ? reason : "");
 }
 
@@ -117,9 +118,9 @@ static void print_text(json_object *o)
 	       client_string(o, "version", "?"));
 	if (!n)
 		return;
-	printf("%7s %7s %-6s %5s %6s %6s %6s %6s %6s %6s %6s %6s %6s %8s %8s %8s %8s\n", "PID",
+	printf("%7s %7s %-6s %5s %6s %6s %6s %6s %6s %6s %6s %6s %6s %8s %8s %8s %8s  %s\n", "PID",
 	       "VPID", "STATE", "DONE", "TOTAL", "LEFT", "FAULT", "AROUND", "DRAIN", "TRACE", "MOVED",
-	       "ZERO", "GONE", "FAULTS", "P50", "P99", "WAIT-ms");
+	       "ZERO", "GONE", "FAULTS", "P50", "P99", "WAIT-ms", "AGENT");
 	for (i = 0; i < n; i++)
 		print_session(json_object_array_get_idx(sessions, i));
 }

@@ -43,7 +43,7 @@ const struct cmd_option lazy_options[] = {
 	{ "keeper-cgroup", 0, false, REQ, LAZY_KEEPER_CGROUP, "DIR",
 	  "the cgroup in which the keeper lives, away from the pager" },
 	{ "agent", 0, true, NONE, LAZY_AGENT, NULL,
-	  "have an agent in each process move huge pages into place" },
+	  "have an agent in each process move huge pages into place (default)" },
 	{ "thp", 0, false, REQ, LAZY_THP, "WHICH",
 	  "memory that comes in huge pages: auto (default), always, never" },
 	{ "collapse", 0, true, NONE, LAZY_COLLAPSE, NULL,

@@ -292,7 +292,9 @@ static void agent_tick(struct pager *p, struct agent *a)
 			agent_fail(p, a, "it does not answer");
 		break;
 	case STEP_WORK:
-		if (waits > (a->lent ? MOVE_PATIENCE_US : ORDER_PATIENCE_US))
+		if (waits > (a->lent		? MOVE_PATIENCE_US :
+			     s->agent_leaving	? QUIT_PATIENCE_US :
+						ORDER_PATIENCE_US))
 			agent_fail(p, a, "it does not answer");
 		else if (waits > ORDER_SLOW_US && s->hope != HOPE_SLOW) {
 			s->hope = HOPE_SLOW;

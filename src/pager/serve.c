@@ -39,6 +39,7 @@ void pager_opts_init(struct pager_opts *opts)
 		.lost_after_s = 60,
 		.trace = true,
 		.hot_us = 200000,
+		.agent = true,
 		.collapse = true,
 		.agent_slots = AGENT_SLOTS_DEFAULT,
 		.staging_bytes = AGENT_STAGING_DEFAULT,

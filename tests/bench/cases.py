@@ -18,8 +18,6 @@ IMAGES = {
     "frag-4g": (4 * GIB_PAGES, 8, 8, False),  # 131072 extents of 32 KiB
 }
 
-# With an agent in the victim.
-AGENT = ["--agent"]
 
 TOUCHES = 3000
 TOUCH_EVERY_NS = 150000
@@ -123,20 +121,24 @@ def table(quick):
               Figure("p99", "us", 0.5, "ours", "peer", touch_us("p99"), counts=touch_count),
               Figure("drain", "ms", 1.0, "ours", "peer", ms("drain"))]),
         Case("drain-1g-huge",
-             {"ours": Arm("ours", "huge-1g", options=AGENT), "peer": Arm("peer", "huge-1g")},
+             {"ours": Arm("ours", "huge-1g"), "peer": Arm("peer", "huge-1g")},
              [Figure("cpu", "ms", 0.9, "ours", "peer", ms("cpu")),
               Figure("wall", "ms", 1.1, "ours", "peer", ms("drain")),
               Figure("share", "", 0.99, "ours", "peer", share, bar_on="floor"),
               Figure("moved", "", 0.95, "ours", None, moved, bar_on="floor")]),
         Case("fault-under-drain-huge",
-             {"ours": Arm("ours", "huge-1g", "touch", options=AGENT),
+             {"ours": Arm("ours", "huge-1g", "touch"),
               "peer": Arm("peer", "huge-1g", "touch")},
              [Figure("share", "", 0.9, "ours", "peer", share, bar_on="floor"),
               Figure("p50", "us", 0.3, "ours", "peer", touch_us("p50"), counts=touch_count),
               Figure("p99", "us", 0.5, "ours", "peer", touch_us("p99"), counts=touch_count),
               Figure("drain", "ms", 1.1, "ours", "peer", ms("drain"))]),
+        Case("limit",
+             {"ours": Arm("ours", "huge-1g"), "peer": Arm("peer", "huge-1g", how="read")},
+             [Figure("wall", "ms", 1.15, "ours", "peer", ms("drain"),
+                     against="one thread's read() into huge memory")]),
         Case("drain-1g-cold",
-             {"ours": Arm("ours", "huge-1g", options=AGENT, cold=True),
+             {"ours": Arm("ours", "huge-1g", cold=True),
               "peer": Arm("peer", "huge-1g", cold=True)},
              [Figure("cpu", "ms", 0.5, "ours", "peer", ms("cpu")),
               Figure("wall", "ms", 0.9, "ours", "peer", ms("drain"))]),

@@ -291,14 +291,15 @@ class Round:
              "listen+plugin": the same, and the plugin is loaded too
              "plugin": criu restore alone; the plugin starts the pager
              "agent": the same, and places an agent; what the two log is read
+             "read": no restore: one thread reads the pages file into huge memory
 
     cold     the pages file is not in the page cache
     args     more arguments for the pager, ours only
 
     Results, in ns unless said: start (pager's start to its status byte), restore (start to exit of
     criu restore), drain (resume of the task to the end of the pager that the caller waits for),
-    cpu (all processes of the pager, and the agent; not with "plugin"), rss_kb and rss_file_kb (peaks, when
-    sampled), report (the victim's own figures), progress (our pager's last word); with "agent"
+    cpu (all processes of the pager, and the agent; not with "plugin"), rss_kb and rss_file_kb
+    (peaks, when sampled), report (the victim's own figures), progress (our pager's last word); with "agent"
     hook_us (the plugin's) and cure_us (the pager's).
     """
 
@@ -335,6 +336,9 @@ class Round:
             Child(spawn([self.image.victim, "prewarm", str((self.image.bytes >> 20) + 64)]),
                   "prewarm").wait(60)
         try:
+            if self.how == "read":
+                self.run_read(report)
+                return self
             own_pager = self.how in ("plugin", "agent")
             if not own_pager:
                 self.start_pager()
@@ -361,6 +365,16 @@ class Round:
         if not found:
             raise RoundFailed(f"{name} has no line with \"{pattern}\"")
         return int(found[1])
+
+    def run_read(self, path):
+        pages = max((os.path.join(self.image.images, name)
+                     for name in os.listdir(self.image.images) if name.startswith("pages-")),
+                    key=os.path.getsize)
+        if Child(spawn([self.image.victim, "read", pages, path], log=self.path("stdio.log")),
+                 "the reader").wait(self.timeout_s):
+            raise RoundFailed("the pages file cannot be read")
+        self.drain = read_pairs(path)["read"]
+        self.report = dict.fromkeys(("begin", "end", "slow", "touches", "p50", "p99", "max"), 0)
 
     def start_pager(self):
         reader, writer = os.pipe()

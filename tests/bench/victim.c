@@ -37,6 +37,9 @@
  *
  * `victim prewarm MIB` touches that much memory and exits: a virtual machine that has reported
  * free pages to its host pays for them again at the next use, which is no property of a pager.
+ *
+ * `victim read FILE REPORT` reads the file into fresh huge memory, 2 MiB a call, and reports how long
+ * that took: nobody who puts the same bytes into huge pages by copying can be much faster.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -392,12 +395,45 @@ static int prewarm(uint64_t mib)
 	return 0;
 }
 
+static int read_all(const char *path, const char *to)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), out;
+	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END), done = 0;
+	uint64_t begin;
+	char *at;
+
+	if (size <= 0 || lseek(fd, 0, SEEK_SET))
+		die(path);
+	at = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		die("mmap");
+	at += -(uintptr_t)at % HUGE;
+	if (madvise(at, size, MADV_HUGEPAGE))
+		die("madvise");
+	begin = now_ns();
+	while (done < size) {
+		ssize_t n = read(fd, at + done, HUGE);
+
+		if (n <= 0)
+			die(path);
+		done += n;
+	}
+	begin = now_ns() - begin;
+	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (out < 0 || dprintf(out, "read=%lu\n", begin) < 0)
+		die(to);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	words = page_size / sizeof(uint64_t);
 	if (argc == 3 && !strcmp(argv[1], "prewarm"))
 		return prewarm(strtoull(argv[2], NULL, 10));
+	if (argc == 4 && !strcmp(argv[1], "read"))
+		return read_all(argv[2], argv[3]);
 	want_huge = argc == 7 && !strcmp(argv[6], "huge");
 	if ((argc != 6 && !want_huge) || strcmp(argv[1], "fill") || words > WORDS_MAX)
 		goto usage;
@@ -408,6 +444,7 @@ int main(int argc, char **argv)
 	if (npages && run_npages && npages <= UINT32_MAX)
 		return serve();
 usage:
-	dprintf(STDERR_FILENO, "usage: victim fill DIR PAGES RUN GAP [huge] | victim prewarm MIB\n");
+	dprintf(STDERR_FILENO, "usage: victim fill DIR PAGES RUN GAP [huge] | victim prewarm MIB |\n"
+				"       victim read FILE REPORT\n");
 	return 2;
 }

@@ -27,7 +27,7 @@ print(sum(x[sys.argv[1]] for x in json.load(open(sys.argv[2]))["sessions"]))' "$
 # agent_start: our pager, whose last word is kept.
 agent_start() {
 	[ "$PAGER" = ours ] || skip "criu's own pager has no agent"
-	pager_start --agent
+	pager_start "$@"
 	(cd "$D/work" && exec python3 -c '
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -122,6 +122,77 @@ dead() {
 	target_end
 }
 
+# frozen PHASE: the agent stands still from then on; what is left comes without it.
+frozen() {
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	hold_at "$1@3"
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	held
+	kill -STOP "$(status_of agent_pid)"
+	release
+	want verify
+	ended
+	grep -q 'no more of agent' "$D/work/lazy.log" || [ "$1" = agent-stage ] ||
+		die "the frozen agent was waited for"
+	[ -z "$(children "$RPID")" ] || die "the agent is still there"
+	want verify
+	target_end
+}
+
+# gone_by PHASE: the target is killed in the middle.
+gone_by() {
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	hold_at "$1@3"
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	held
+	kill -9 "$RPID"
+	release
+	ended
+	until_true "$WAIT" gone "$RPID" || die "the target is still there"
+}
+
+# orphaned: with pager and keeper killed at once the agent still holds the memory: no zeros.
+orphaned() {
+	local agent line
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	hold_at agent-stage@3
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	held
+	agent=$(status_of agent_pid)
+	look || die "no status"
+	kill -STOP "$KEEPER_PID" "$PAGER_PID"
+	kill -KILL "$KEEPER_PID" "$PAGER_PID"
+	until_true "$WAIT" gone "$KEEPER_PID" && until_true "$WAIT" gone "$PAGER_PID" || die "still there"
+	tell verify
+	! IFS= read -r -t 3 -u 9 line || die "the target goes on: $line"
+	kill -9 "$RPID"
+	until_true "$WAIT" gone "$RPID" || die "the target cannot be ended"
+	until_true "$WAIT" gone "$agent" || die "the agent outlives its target"
+}
+
+# never: no huge pages are wanted, so nobody comes.
+never() {
+	victim_start victim_pattern -m 32 -H
+	criu_dump "$VPID"
+	agent_start --thp=never
+	criu_restore
+	want verify
+	ended
+	[ "$(last moved_huge_bytes)" = 0 ] || die "something was moved"
+	grep -q '"agent": *"none: nothing to bring in as huge pages"' "$D/last.json" ||
+		die "status does not say why there is no agent"
+	target_end
+}
+
 run_case "huge pages come back huge" huge -H
 run_case "huge pages with holes" huge -H -x 511
 run_case "blocks that were touched are collapsed" touched
@@ -131,4 +202,9 @@ done
 run_case "agent killed before an order to read" dead agent-stage
 run_case "agent killed before an order to move" dead agent-move
 run_case "agent killed with an order to move under way" dead agent-ordered
+run_case "agent stopped before an order to read" frozen agent-stage
+run_case "agent stopped before an order to move" frozen agent-move
+run_case "target killed with an order to move under way" gone_by agent-ordered
+run_case "pager and keeper killed at once: blocked, not zeros" orphaned
+run_case "no huge pages wanted, no agent" never
 all_done

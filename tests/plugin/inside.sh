@@ -155,7 +155,7 @@ STUB_DUMB=1 restore -L /tmp/ours --lazy-pages
 is "a pager that ends when it is asked whether the task may run: restore fails" "$rc" 1
 like "a line names the task" "$log" "Error \\(uffd-relocate\\): task $target is killed, .* the pager \
 has ended, and its keeper with it"
-ok "the task is not left with zeros for its memory" gone "$target"
+ok "the task is not left with zeros for its memory" wait_for gone "$target"
 over
 
 for file in "core-$target.img" "mm-$target.img" files.img; do
