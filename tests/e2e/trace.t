@@ -289,6 +289,39 @@ held_killed() {
 	target_end
 }
 
+# With agents: what is hot is in place, by whole huge pages, before the task runs.
+held_agent() {
+	local kb lines moved copied
+	victim_start victim_pattern -m 64 -H
+	kb=$(smaps_huge_kb)
+	[ "$kb" -ge $((60 << 10)) ] || skip "no huge pages to be had: $kb KiB"
+	criu_dump "$VPID"
+	pager_start --no-drain --record
+	criu_restore
+	ask rewrite 0 4000
+	finish_pager record
+	target_end
+
+	export UFFD_RELOCATE_AGENT=yes
+	plugin_restore
+	unset UFFD_RELOCATE_AGENT
+	lines=$(grep -nE 'has moved its hot blocks|the plugin said' "$D/work/lazy.log")
+	moved=$(sum_of moved_huge_bytes)
+	note "$moved bytes were moved as huge pages"
+	[ "$moved" -ge $((12 << 20)) ] || die "that is not the hot blocks: $lines"
+	# ASK, PLACED: the second answer comes when the blocks are in.
+	[[ $lines == *"the plugin said"*"has moved its hot blocks"*"the plugin said"* ]] ||
+		die "it was not held back: $lines"
+	copied=$(sum_of copied_fault_bytes)
+	ask rewrite 0 4000
+	[ "$(sum_of copied_fault_bytes)" = "$copied" ] || die "faults on hot pages"
+	want verify
+	plugin_pager_end
+	want verify
+	target_end
+}
+
+run_case "hot huge blocks are moved before the task runs" held_agent
 run_case "tasks are held back while hot pages are on their way" held_back
 run_case "the pager is killed while hot pages are on their way" held_killed
 run_case "redis: 4000 requests" redis
