@@ -24,6 +24,8 @@
 #define TRACE_MAGIC 0x54524655u	/* "UFRT" */
 #define TRACE_VERSION 1u
 #define TRACE_RECORD_MAX (4u << 20)
+/* TRACE_RUNS_MAX runs are a fraction of this, whatever their numbers. */
+#define TRACE_FILE_MAX (64u << 20)
 #define PART_RUNS 4096u
 
 /* ---- writing ---- */
@@ -382,6 +384,9 @@ int trace_load(int dir_fd, const char *file, struct image_set *set, struct trace
 	ret = record_open(&r.file, dir_fd, "", file, TRACE_MAGIC, false, err);
 	if (ret == -ENOENT)
 		image_error_set(err, ENOENT, "%s: there is none", file);
+	if (!ret && r.file.size > TRACE_FILE_MAX)
+		ret = image_error_set(err, EBADMSG, "%s: %" PRIu64 " bytes are more than a trace has",
+				      file, r.file.size);
 	if (!ret)
 		ret = read_all(&r, t, err);
 	arena_fini(&r.arena);

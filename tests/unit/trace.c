@@ -278,6 +278,12 @@ static void test_damage(int fd)
 	is_u64(read_cut, 0, "cut at any of %zd places as well", len);
 	ok(refused(fd, NULL, -EBADMSG, "byte"), "by name and place");
 	iw_write(fd, TRACE_FILE, raw, len);
+	in = openat(fd, TRACE_FILE, O_WRONLY | O_CLOEXEC);
+	if (ftruncate(in, 1ll << 32))
+		bail("cannot make a large file");
+	close(in);
+	ok(refused(fd, NULL, -EBADMSG, "more than a trace has"), "nor is a huge file read through");
+	iw_write(fd, TRACE_FILE, raw, len);
 	t = load(fd, NULL);
 	ok(t, "as it was it is read");
 	trace_free(t);
