@@ -17,6 +17,7 @@
 #include "kapi/task.h"
 
 #define REAP_TRIES 1000
+#define LOST_TRIES 100
 
 static int reap(struct remote *r, const struct inject_record *rec)
 {
@@ -38,9 +39,14 @@ static int reap(struct remote *r, const struct inject_record *rec)
 int clear(struct remote *r, const struct inject_record *rec, bool unmap,
 	  const struct inject_opts *opts)
 {
-	int ret = rec->agent_nspid ? reap(r, rec) : 0;
 	int64_t staging = 0, areas = 0;
+	int ret = 0;
 
+	/* One that we know by its own name only: it is for the target to kill. */
+	if (rec->agent_nspid && !rec->agent_pid)
+		remote_kill(r, rec->agent_nspid);
+	if (rec->agent_nspid)
+		ret = reap(r, rec);
 	step(opts, STEP_REAPED);
 	if (!unmap || ret == -ESRCH)
 		return ret;
@@ -70,28 +76,19 @@ static int cure_in(struct remote *r, const struct inject_record *rec, const stru
 	return 0;
 }
 
-int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struct inject_error *err)
+static int cure_once(struct inject_record *rec, const struct inject_opts *opts, struct inject_error *err)
 {
 	struct inject_opts how = *opts;
 	struct task_status st;
 	struct remote r;
-	bool filtered;
 	pid_t tid;
 	int ret, back;
 
-	if (!rec->pid)
-		return error_set(err, -EINVAL, "there is no agent");
-	step(opts, STEP_CURE);
+	if (proc_start_time(rec->pid) != rec->pid_start)
+		return error_set(err, -ESRCH, "it has ended");
 	/* A filter does not matter any more: it is suspended for the calls that are made. */
 	how.keep_traced = true;
-	if (proc_start_time(rec->pid) != rec->pid_start)
-		ret = error_set(err, -ESRCH, "it has ended");
-	else
-		ret = check_patiently(rec->pid, &how, err);
-	if (ret == -ESRCH) {
-		agent_end(rec, NULL);
-		*rec = (struct inject_record){ .pid = 0 };
-	}
+	ret = check_patiently(rec->pid, &how, err);
 	if (ret)
 		return ret;
 	ret = agent_end(rec, err);
@@ -100,8 +97,7 @@ int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struc
 	step(opts, STEP_AGENT_ENDED);
 	/* It may have got a filter since, too. */
 	task_pick(rec->pid, &tid);
-	filtered = !task_status(rec->pid, tid, &st) && st.seccomp;
-	ret = check_stop(&r, rec->pid, opts, filtered, err);
+	ret = check_stop(&r, rec->pid, opts, !task_status(rec->pid, tid, &st) && st.seccomp, err);
 	if (ret)
 		return ret;
 	step(opts, STEP_CURE_STOPPED);
@@ -118,6 +114,34 @@ int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struc
 	remote_release(&r);
 	step(opts, STEP_CURE_RELEASED);
 	remote_close(&r);
+	return ret;
+}
+
+/* Whoever borrows a thread loses it when another thread executes a program: but not the process. */
+static bool lives_on(const struct inject_record *rec)
+{
+	pid_t any;
+
+	task_pick(rec->pid, &any);
+	return any && proc_start_time(rec->pid) == rec->pid_start;
+}
+
+int inject_cure(struct inject_record *rec, const struct inject_opts *opts, struct inject_error *err)
+{
+	const struct timespec ms = { 0, 1000000 };
+	int ret = -ESRCH;
+
+	if (!rec->pid)
+		return error_set(err, -EINVAL, "there is no agent");
+	step(opts, STEP_CURE);
+	for (int i = 0; i < LOST_TRIES; i++) {
+		ret = cure_once(rec, opts, err);
+		if (ret != -ESRCH || !lives_on(rec))
+			break;
+		nanosleep(&ms, NULL);
+	}
+	if (ret == -ESRCH)
+		agent_end(rec, NULL);
 	if (!ret || ret == -ENOENT || ret == -ESRCH)
 		*rec = (struct inject_record){ .pid = 0 };
 	return ret;

@@ -266,10 +266,17 @@ int inject_place(pid_t pid, const struct inject_opts *opts, struct inject_record
 		ret = connect_agent(r.mem_fd, &rec, sock_fd, err);
 		/* What cannot be undone now stays on record. */
 		if (ret) {
-			if (inject_cure(&rec, opts, NULL) == -ESRCH)
-				ret = error_set(err, -ESRCH, "it ended while the agent was placed");
+			int undone = inject_cure(&rec, opts, NULL);
+
 			*out = rec;
+			if (undone == -ESRCH || undone == -ENOENT)
+				ret = error_set(err, undone, "it %s while the agent was placed",
+						undone == -ESRCH ? "ended" : "executed a program");
 		}
+	} else if (ret == -ESRCH && rec.agent_nspid) {
+		/* Its thread is lost, to an exec of another one it may be: no zombie is left there. */
+		if (inject_cure(&rec, opts, NULL) == -ENOENT)
+			ret = error_set(err, -ENOENT, "it has executed another program meanwhile");
 	}
 	step(opts, STEP_CONNECTED);
 	remote_close(&r);

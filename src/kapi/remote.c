@@ -346,7 +346,7 @@ int remote_write(struct remote *r, uint64_t addr, const void *data, uint64_t len
 	return ret == -EIO || ret == -EACCES ? ptrace_poke(r->tid, addr, data, len) : ret;
 }
 
-static int64_t call3(struct remote *r, long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+static int64_t call4(struct remote *r, long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
 	const uint64_t arg[6] = { a, b, c, d, (uint64_t)-1, 0 };
 	int64_t result = 0;
@@ -357,22 +357,27 @@ static int64_t call3(struct remote *r, long nr, uint64_t a, uint64_t b, uint64_t
 
 int64_t remote_mmap(struct remote *r, uint64_t len, int prot)
 {
-	return call3(r, SYS_mmap, 0, len, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS);
+	return call4(r, SYS_mmap, 0, len, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS);
 }
 
 int64_t remote_mprotect(struct remote *r, uint64_t addr, uint64_t len, int prot)
 {
-	return call3(r, SYS_mprotect, addr, len, (uint64_t)prot, 0);
+	return call4(r, SYS_mprotect, addr, len, (uint64_t)prot, 0);
 }
 
 int64_t remote_munmap(struct remote *r, uint64_t addr, uint64_t len)
 {
-	return call3(r, SYS_munmap, addr, len, 0, 0);
+	return call4(r, SYS_munmap, addr, len, 0, 0);
+}
+
+int64_t remote_kill(struct remote *r, pid_t nspid)
+{
+	return call4(r, SYS_kill, (uint64_t)nspid, SIGKILL, 0, 0);
 }
 
 int64_t remote_reap(struct remote *r, pid_t nspid)
 {
-	return call3(r, SYS_wait4, (uint64_t)nspid, 0, WNOHANG | __WALL, 0);
+	return call4(r, SYS_wait4, (uint64_t)nspid, 0, WNOHANG | __WALL, 0);
 }
 
 /* ---- giving it back ---- */

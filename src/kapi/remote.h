@@ -84,6 +84,7 @@ void remote_release(struct remote *r);
 /* The calls that are made: a result, or -errno. */
 int64_t remote_mmap(struct remote *r, uint64_t len, int prot);
 int64_t remote_mprotect(struct remote *r, uint64_t addr, uint64_t len, int prot);
+int64_t remote_kill(struct remote *r, pid_t nspid);
 int64_t remote_munmap(struct remote *r, uint64_t addr, uint64_t len);
 /* remote_reap - wait4(pid, NULL, __WALL|WNOHANG): pid, 0: it has not ended, -ECHILD. */
 int64_t remote_reap(struct remote *r, pid_t nspid);
