@@ -100,8 +100,14 @@ int agent_end(const struct inject_record *rec, struct inject_error *err)
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	int ret;
 
-	if (fd < 0)
-		return fd == -ESRCH ? 0 : error_set(err, fd, "agent %d: %s", rec->agent_pid, strerror(-fd));
+	if (fd < 0 && fd != -ESRCH)
+		return error_set(err, fd, "agent %d: %s", rec->agent_pid, strerror(-fd));
+	if (fd < 0) {
+		/* It has ended by itself, and its tracer may not have taken note yet. */
+		if (rec->flags & INJECT_R_TRACED)
+			inject_tend(rec);
+		return 0;
+	}
 	ret = proc_pidfd_kill(fd, SIGKILL);
 	if (ret && ret != -ESRCH)
 		return error_set(err, ret, "agent %d cannot be ended: %s", rec->agent_pid, strerror(-ret));

@@ -195,6 +195,24 @@ static void seccomp(victim_body body, const char *name, void *mem)
 	is_i64(victim_stop(&v), 0, "%s: the target ends as it would have", name);
 }
 
+/* It ends by itself, and nobody has taken note yet. */
+static void seccomp_quits(void)
+{
+	struct victim v = victim_start(filtered, NULL);
+	struct trace before = trace_take(v.pid);
+	struct inject_opts opts = opts_default();
+
+	opts.keep_traced = true;
+	if (place(&v, &opts))
+		bail("nothing to go on with");
+	is_i64(order(&v, (struct agent_order){ .op = AGENT_QUIT }, -1).error, 0,
+	       "an agent under a filter ends by itself");
+	await(inject_agent_pidfd(&v.rec) == -ESRCH);
+	is_i64(cure(&v, &opts), 0, "what it leaves is taken out");
+	trace_same(&before, v.pid, "without a trace");
+	is_i64(victim_stop(&v), 0, "the target ends as it would have");
+}
+
 /* Its tracer dies: the agent waits on, as recvmsg is not what kills it until it is told something. */
 static void seccomp_orphan(void)
 {
@@ -310,6 +328,7 @@ int main(void)
 	under_gdb();
 	seccomp(filtered, "a filter", mem);
 	seccomp(strict, "strict seccomp", mem);
+	seccomp_quits();
 	seccomp_orphan();
 	foreign();
 	others();
