@@ -11,8 +11,12 @@
  * Everything that a cure needs stands in struct inject_record, plain data that may be kept in
  * shared memory: the one who cures need not be the one who placed.
  *
- * All calls block, for milliseconds as a rule; the ptrace calls of one place or cure are made by
- * the calling thread.  They log nothing; struct inject_error has the words.
+ * All calls block, for a millisecond or less as a rule; the ptrace calls of one place or cure are
+ * made by the calling thread.  They log nothing; struct inject_error has the words.
+ *
+ * When the caller dies in the middle, the target is either as it was, or is killed with it; never
+ * does it run on as something else.  A target whose control group is frozen in the middle holds the
+ * caller until it is thawed.
  */
 #ifndef INJECT_INJECT_H
 #define INJECT_INJECT_H
@@ -62,8 +66,13 @@ int inject_check(pid_t pid, const struct inject_opts *opts, struct inject_error 
 
 /*
  * inject_place - place an agent.
+ * @out: filled in the moment before the target is let go, so that it may be kept where the death of
+ * the caller does not lose it.
  * @sock_fd: our end of its channel (close-on-exec); the agent has answered nothing yet.
- * Return: 0, or -errno with the reason in @err and nothing left behind in the target.
+ * Return: 0, or -errno with the reason in @err and nothing left behind in the target (should that
+ * have been impossible, @out is not empty).  As inject_check(), and: -EAGAIN: all its threads sleep
+ * uninterruptibly, or are frozen; -ETIMEDOUT: the thread that was chosen does not stop, and stays
+ * seized until the calling thread ends; -ENOENT: it has executed another program meanwhile.
  */
 int inject_place(pid_t pid, const struct inject_opts *opts, struct inject_record *out, int *sock_fd,
 		 struct inject_error *err) __attribute__((warn_unused_result));

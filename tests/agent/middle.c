@@ -242,7 +242,8 @@ static void missing(void)
 	ok(fault_waits(uffd), "a thread waits for a page");
 	is_i64(place(&v, NULL), 0, "its process gets an agent");
 	ok(fault_waits(uffd), "the thread asks again");
-	is_i64(order(&v, (struct agent_order){ .op = AGENT_UFFD }, uffd).error, 0, "the agent holds the uffd");
+	is_i64(order(&v, (struct agent_order){ .op = AGENT_UFFD }, uffd).error, 0,
+	       "the agent holds the uffd");
 	is_i64(cure(&v, NULL), 0, "the agent is taken out");
 	ok(fault_waits(uffd), "the thread asks again");
 	is_u64(v.sh->count, 0, "and waits");
