@@ -25,7 +25,7 @@
 ##   PREFIX= DESTDIR= LIBDIR= PLUGINDIR= BINDIR= MANDIR= COMPLETIONDIR=    as usual; the plugin
 ##                       looks for the pager in BINDIR
 ##   MUTANT=NAME         build one of the faults that tests must find: no_fork no_remap no_remove
-##                       no_unmap eagain_fatal no_gate
+##                       no_unmap eagain_fatal no_gate hostile
 
 ifeq ($(SAN),1)
 O ?= build-san
@@ -79,7 +79,7 @@ ALL_LDFLAGS = $(CFLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SA
 # The agent: code that runs in other processes.  Without what a compiler adds by its own wit, and
 # linked into one piece; agent.lds and the tests say what must not be in it.
 AGENT_ARCH_CFLAGS := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-fcf-protection=none)
-AGENT_CFLAGS := $(WARN) -Isrc -Ikernel/uapi -Os -ffreestanding \
+AGENT_CFLAGS := $(WARN) $(filter -DMUTANT_%,$(CFLAGS) $(DEFS)) -Isrc -Ikernel/uapi -Os -ffreestanding \
 	-fPIE -fvisibility=hidden -fno-stack-protector -fno-asynchronous-unwind-tables \
 	-fno-unwind-tables -fno-strict-aliasing -mgeneral-regs-only $(AGENT_ARCH_CFLAGS)
 

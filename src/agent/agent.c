@@ -34,6 +34,13 @@ static void answer_send(const struct agent_answer *r, int fd)
 	sys_sendmsg(AGENT_FD_OWN, &msg, MSG_NOSIGNAL);
 }
 
+#ifdef MUTANT_hostile
+#include "agent/hostile.h"
+#else
+#define lie_instead(a, o, r) false
+#define lie_tell(a, o, r) false
+#endif
+
 static void serve(struct agent *a)
 {
 	while (!a->quit) {
@@ -47,11 +54,13 @@ static void serve(struct agent *a)
 		if (n == sizeof(o) && o.nranges <= AGENT_RANGES) {
 			r.op = o.op;
 			r.seq = o.seq;
-			order_do(a, &o, &r, &fd, &send_fd);
+			if (!lie_instead(a, &o, &r))
+				order_do(a, &o, &r, &fd, &send_fd);
 		} else {
 			r.error = -EINVAL;
 		}
-		answer_send(&r, send_fd);
+		if (!lie_tell(a, &o, &r))
+			answer_send(&r, send_fd);
 		if (fd >= 0)
 			sys_close(fd);
 	}
@@ -64,7 +73,6 @@ void agent_main(void *p)
 		.args = args,
 		.staging = args->staging,
 		.staging_len = (args->nslots + 1) * (uint64_t)AGENT_HUGE_BYTES,
-		.page_size = args->page_size,
 		.nslots = args->nslots,
 		.uffd = -1,
 	};

@@ -23,11 +23,13 @@ struct agent {
 	struct agent_args *args;
 	uint64_t staging;
 	uint64_t staging_len;
-	uint64_t page_size;
 	uint32_t nslots;
 	int uffd;		/* or -1 */
 	int file[AGENT_FILES];	/* or -1 */
 	bool quit;
+#ifdef MUTANT_hostile
+	unsigned int moves;	/* orders to move so far */
+#endif
 };
 
 /* agent_main - what the clone runs; @args is struct agent_args. Does not return. */

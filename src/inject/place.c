@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -54,8 +55,15 @@ static int write_areas(struct remote *r, const struct inject_record *rec,
 		.areas = rec->code,
 		.areas_len = rec->code_len + rec->data_len,
 	};
-	int64_t ret = remote_write(r, rec->code, blob_start, (uint64_t)(blob_end - blob_start));
+	int64_t ret;
 
+#ifdef MUTANT_hostile
+	/* Which lie the agent is to tell, see agent/hostile.h. */
+	const char *lie = getenv("UFFD_RELOCATE_LIE");
+
+	args.page_size |= lie ? (uint32_t)atoi(lie) << 24 : 0;
+#endif
+	ret = remote_write(r, rec->code, blob_start, (uint64_t)(blob_end - blob_start));
 	if (!ret)
 		ret = remote_write(r, rec->data, &args, sizeof(args));
 	if (ret)
