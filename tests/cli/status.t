@@ -61,7 +61,7 @@ run status -W "$dir"
 gone
 ok "status: 0" is 0
 ok "the first line sums up" grep -qx 'serving, 2 processes; keeper 100, pager 101 (number 3), version 0.1.0' "$tmp/out"
-ok "one that is half done" grep -qE '^ +42 +7 open +50% +1.0G +512M +4.0K +64K +1.5M +3.0M +8.0M +0B +0B +11 +<16us +<4ms +1.5$' "$tmp/out"
+ok "one that is half done" grep -qE '^ +42 +7 open +50% +1.0G +512M +4.0K +64K +1.5M +3.0M +8.0M +0B +0B +11 +<16us +<4ms +1.5 +none$' "$tmp/out"
 ok "one that was killed, and why" grep -qE '^ +43 +7 killed .*its image shrank$' "$tmp/out"
 run status -W "$dir"
 ok "status after the server's end: 1" is 1
