@@ -234,6 +234,20 @@ int proc_avoid(int cpu)
 	return proc_set_cpus(cpu, false);
 }
 
+int proc_boost(pid_t pid, bool on)
+{
+	struct sched_param param = { .sched_priority = on };
+
+	if (sched_getscheduler(pid) != (on ? SCHED_OTHER : SCHED_RR))
+		return -EINVAL;
+	return sched_setscheduler(pid, on ? SCHED_RR : SCHED_OTHER, &param) ? -errno : 0;
+}
+
+bool proc_boosted(pid_t pid)
+{
+	return sched_getscheduler(pid) == SCHED_RR;
+}
+
 int proc_pagemap_open(pid_t pid)
 {
 	char path[32];

@@ -57,6 +57,14 @@ int proc_pin(int cpu);
 int proc_avoid(int cpu);
 
 /*
+ * proc_boost - put a process of the ordinary scheduling class into the real-time class, or back.
+ * Return: 0, or -errno; -EINVAL: it is in another class, and left there.
+ */
+int proc_boost(pid_t pid, bool on);
+/* proc_boosted - is it in that class? */
+bool proc_boosted(pid_t pid);
+
+/*
  * proc_start_time - when a process began, in clock ticks since boot; with the pid it names it.
  * Return: the time, 0 when there is no such process.
  */

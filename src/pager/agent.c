@@ -140,6 +140,8 @@ static void agent_start(struct pager *p, struct agent *a)
 		for (unsigned int i = 0; i < a->nslots; i++)
 			a->slot[i].stale = true;
 		batch_lost(p, a);
+		a->boosted_us = !proc_boosted(a->s->shm->agent.rec.pid);
+		batch_calm(a);
 	}
 	agent_step(a, STEP_WORK);
 	ret = channel_order(&a->chan, &o, a->s->uffd, 0);
@@ -279,6 +281,8 @@ static void agent_tick(struct pager *p, struct agent *a)
 		agent_finish(p, a);
 		return;
 	}
+	if (a->boosted_us && now - a->boosted_us > BATCH_BOOST_US)
+		batch_calm(a);
 	if (now - a->mm_us > MM_LOOK_US && a->step != STEP_DYING) {
 		a->mm_us = now;
 		if (!inject_same_mm(&s->shm->agent.rec)) {

@@ -5,6 +5,7 @@
 
 #include "kapi/huge.h"
 #include "kapi/pagecache.h"
+#include "kapi/proc.h"
 #include "pager/agent.h"
 #include "pager/batch.h"
 #include "pager/files.h"
@@ -281,8 +282,24 @@ static bool batch_same(const struct plan_block *x, const struct plan_block *y)
 	return true;
 }
 
+static void batch_boost(struct agent *a)
+{
+	/* It may be of another class, or its cgroup allow no real-time: then it is as it is. */
+	if (!proc_boost(a->s->shm->agent.rec.agent_pid, true))
+		a->boosted_us = pager_now_us();
+}
+
+void batch_calm(struct agent *a)
+{
+	int ret = a->boosted_us ? proc_boost(a->s->shm->agent.rec.agent_pid, false) : 0;
+
+	if (ret && ret != -EINVAL)
+		log_warn("session %u: the agent stays in the real-time class", a->s->slot);
+	a->boosted_us = 0;
+}
+
 /* Move what is full. Return: 0 or -errno of the channel. */
-static int batch_move(struct agent *a, uint64_t now)
+static int batch_move(struct agent *a, uint64_t now, bool quiet)
 {
 	struct agent_order o = { .op = AGENT_MOVE };
 	struct session *s = a->s;
@@ -314,6 +331,8 @@ static int batch_move(struct agent *a, uint64_t now)
 	if (!slots)
 		return 0;
 	phase_reach("agent-move");
+	if (!quiet)
+		batch_boost(a);
 	ret = channel_order(&a->chan, &o, -1, slots);
 	phase_reach("agent-ordered");
 	/* Not sent, as far as we know: the agent is ended, and the gate comes back after that. */
@@ -372,6 +391,7 @@ void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *wh
 	uint64_t left = answer->done, now = pager_now_us(), share;
 	bool stopped = false;
 
+	batch_calm(a);
 	share = left >= PLAN_BLOCK ? answer->value / (left / PLAN_BLOCK) : answer->value;
 	for (unsigned int i = 0; i < a->nslots && left >= PLAN_BLOCK; i++)
 		if (what->slots & 1u << i) {
@@ -426,7 +446,7 @@ void batch_feed(struct pager *p, struct agent *a, uint64_t now)
 	if (a->step != STEP_WORK)
 		return;
 	if (!a->lent && (quiet || !a->chan.n) && a->chan.n < CHANNEL_ORDERS)
-		ret = batch_move(a, now);
+		ret = batch_move(a, now, quiet);
 	if (!ret && channel_pending(&a->chan, AGENT_STAGE) < (quiet ? 2 : 1) &&
 	    (a->rest_us <= now || p->st->finish) && !a->s->agent_leaving &&
 	    !a->s->shm->reason[0] && (agent_may_drain(p) || a->s->replay.agent_hot))
@@ -451,6 +471,8 @@ uint64_t batch_next_us(const struct agent *a)
 {
 	uint64_t next = a->rest_us ? a->rest_us : UINT64_MAX;
 
+	if (a->boosted_us && a->boosted_us + BATCH_BOOST_US < next)
+		next = a->boosted_us + BATCH_BOOST_US;
 	for (unsigned int i = 0; i < a->nslots; i++)
 		if (a->slot[i].state == SLOT_FULL && a->slot[i].retry_us < next)
 			next = a->slot[i].retry_us;

@@ -15,7 +15,9 @@
  *	                              └── try again ─┘
  *
  * While the target faults, an order to move is sent only when the agent has nothing else to do, since
- * the gate is lent for as long as it is under way; and what is to be read next along with it.
+ * the gate is lent for as long as it is under way; and what is to be read next along with it.  The
+ * agent is in the fault thread's scheduling class for that time, since it is whom a fault would wait
+ * for; but not for longer than BATCH_BOOST_US, whatever it does.
  *
  * A slot from which pages were moved one by one (the kernel splits the huge page when the
  * destination has a page table) keeps an empty page table and would never be huge again.  It is
@@ -64,6 +66,7 @@ struct agent {
 	int pagemap_fd;			/* of the address space, -1: cannot be looked at */
 	uint64_t mm_us;			/* when it was last seen to be the target's */
 	bool lent;			/* the gate, for an order to move */
+	uint64_t boosted_us;		/* in the real-time class since, 0: it is not */
 	unsigned int nslots;
 	struct slot slot[AGENT_SLOTS_MAX];
 	uint32_t key[AGENT_KEYS];	/* file number n is this key, see files.h */
@@ -87,6 +90,10 @@ void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *wh
 		 const struct agent_answer *answer);
 /* batch_lost - no order is under way any more: what it was at is left to others. */
 void batch_lost(struct pager *p, struct agent *a);
+/* batch_calm - end its boost. */
+void batch_calm(struct agent *a);
+/* How long an agent may be in the real-time class for one move. */
+#define BATCH_BOOST_US 2000
 /* batch_next_us - when to look again without an answer, UINT64_MAX: never. */
 uint64_t batch_next_us(const struct agent *a);
 

@@ -122,13 +122,19 @@ static void *pager_fault_main(void *arg)
 	return fault_thread(arg);
 }
 
+static void *pager_agent_main(void *arg)
+{
+	pager_schedule();
+	return agent_thread(arg);
+}
+
 static int pager_start(struct pager *p, struct pager_threads *t)
 {
 	urgent_start();
 	if (pthread_create(&t->fault, NULL, pager_fault_main, p) ||
 	    pthread_create(&t->drain, NULL, drain_thread, p) ||
 	    pthread_create(&t->helper, NULL, drain_helper_thread, p) ||
-	    pthread_create(&t->agent, NULL, agent_thread, p))
+	    pthread_create(&t->agent, NULL, pager_agent_main, p))
 		return -EAGAIN;
 	for (int i = 0; i < URGENT_THREADS; i++)
 		if (pthread_create(&t->urgent[i], NULL, urgent_thread, p))
