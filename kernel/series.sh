@@ -94,10 +94,11 @@ export_series() {
 }
 
 [ $# = 2 ] || usage
+dir=$(realpath -m "$2")
 case $1 in
-checkout) checkout "$2" ;;
-selftests) selftests "$2" ;;
-uapi) uapi "$(realpath "$2")" ;;
-export) export_series "$2" ;;
+checkout) checkout "$dir" ;;
+selftests) selftests "$dir" ;;
+uapi) uapi "$dir" ;;
+export) export_series "$dir" ;;
 *) usage ;;
 esac

@@ -295,9 +295,13 @@ TEST_F_TIMEOUT(thp, row75_deposit, 180)
 	/* The log complains at the end of a process that lost page tables, or has too many. */
 	pid = fork();
 	if (!pid) {
-		char *a = area_map_huge(huge_size), *b = area_map_huge(huge_size);
+		char *a = area_map_huge(huge_size), *b;
 		int uffd = uffd_open(0);
 
+		/* Far away: deposited tables are kept by the page of PMDs that they belong to. */
+		mmap(NULL, page_size / sizeof(void *) * huge_size, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		b = area_map_huge(huge_size);
 		pages_fill(a, self->npages, 1);
 		if (uffd_register(uffd, a, huge_size, UFFDIO_REGISTER_MODE_MISSING, NULL) ||
 		    uffd_register(uffd, b, huge_size, UFFDIO_REGISTER_MODE_MISSING, NULL))
