@@ -108,8 +108,8 @@ static int keeper_end_targets(struct state *st, const char *why)
 	return 1;
 }
 
-/* The hand has ended, or the pager found that it has: another one. */
-static void keeper_hand(struct state *st)
+/* See to it that there is a hand: at the beginning, when it has ended, or the pager misses it. */
+static void keeper_hand(struct state *st, bool begin)
 {
 	static unsigned int again = KEEPER_HANDS_MAX;
 	pid_t hand = st->hand_pid;
@@ -119,10 +119,12 @@ static void keeper_hand(struct state *st)
 		log_warn("the hand (pid %d) has ended", hand);
 		st->hand_pid = 0;
 	}
-	if (!died && !st->hand_wanted)
+	if (!died && !begin && !st->hand_wanted)
 		return;
 	st->hand_wanted = 0;
-	if (again && !hand_start(st))
+	/* Without one there are no agents, and all else works. */
+	hand = st->hand_pid;
+	if (again && !hand_start(st) && st->hand_pid != hand)
 		again--;
 }
 
@@ -141,7 +143,7 @@ static int keeper_wait(struct state *st, pid_t pager)
 
 		if (got == pager)
 			return status;
-		keeper_hand(st);
+		keeper_hand(st, false);
 		int sig = sigtimedwait(&set, NULL, &(struct timespec){ .tv_sec = 1 });
 
 		if (sig == SIGTERM || sig == SIGINT) {
@@ -305,9 +307,8 @@ static int keeper_life(struct state *st, const struct pager_opts *opts, int stat
 	if (listen(st->control_fd, CONTROL_BACKLOG))
 		log_debug("control socket: %s", strerror(errno));
 	for (;;) {
-		/* Without one there are no agents, and all else works. */
-		if (hand_start(st))
-			log_debug("no hand");
+		if (opts->agent)
+			keeper_hand(st, true);
 		st->incarnation++;
 		pid_t pid = proc_clone_files();
 

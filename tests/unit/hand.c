@@ -425,6 +425,48 @@ static void test_killed(void)
 	restart_with(NULL);
 }
 
+/* A worker that does not get on holds up nobody else. */
+static void test_slow(const char *dir)
+{
+	struct hand_request rq = { .op = HAND_PLACE, .cookie = SLOT + 1, .nslots = 2 };
+	pid_t slow, quick;
+	char up[600], down[600], fault[700], drop[64];
+	struct hand_answer a;
+	int channel;
+
+	snprintf(up, sizeof(up), "%s/slow.up", dir);
+	snprintf(down, sizeof(down), "%s/slow.down", dir);
+	if (mkfifo(up, 0600) || mkfifo(down, 0600))
+		bail("mkfifo");
+	snprintf(fault, sizeof(fault), "place-1@1=hold:%s/slow", dir);
+	restart_with(fault);
+	slow = victim_start();
+	rq.pid = slow;
+	rq.pid_start = proc_start_time(slow);
+	is_i64(hand_ask(st, &rq, -1), 0, "a worker is held while it places");
+	cleanup_fd int up_fd = open(up, O_RDONLY | O_CLOEXEC);
+
+	while (read(up_fd, drop, sizeof(drop)) > 0)
+		;
+	quick = victim_start();
+	is_i64(place(quick, &a, &channel), 0, "another target gets its agent meanwhile %s", a.text);
+	close(channel);
+	is_i64(cure(&a), 0, "and is cured of it %s", a.text);
+	is_i64(hand_hear(st, &a, &channel), 0, "the first one is still at it");
+	close(open(down, O_WRONLY | O_CLOEXEC));
+	while (!hand_hear(st, &a, &channel))
+		doze_ms(1);
+	ok(!a.error && a.cookie == SLOT + 1, "and comes to its end %s", a.text);
+	close(channel);
+	*rec = a.record;
+	is_i64(cure(&a), 0, "cure %s", a.text);
+	victim_end(quick);
+	victim_end(slow);
+	unlink(up);
+	unlink(down);
+	restart_with(NULL);
+}
+
 static void test_restart(void)
 {
 	struct hand_answer a;
@@ -489,6 +531,7 @@ int main(void)
 	test_place();
 	test_unheard(dir);
 	test_killed();
+	test_slow(dir);
 	test_restart();
 	pid_t hand = st->hand_pid;
 
