@@ -262,8 +262,8 @@ void settings_load(struct settings *set)
 {
 	const char *path = getenv(SETTINGS_FILE_ENV);
 
-	*set = (struct settings){ .drain = true, .trace = true, .verbosity = SETTINGS_VERBOSITY,
-				  .log = SETTINGS_LOG };
+	*set = (struct settings){ .drain = true, .agent = true, .trace = true,
+				  .verbosity = SETTINGS_VERBOSITY, .log = SETTINGS_LOG };
 	settings_read_file(set, path ? path : SETTINGS_FILE, path != NULL);
 	settings_read_env(set);
 }

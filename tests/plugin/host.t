@@ -100,7 +100,7 @@ like "its files are private" "$log" '^Umask:.0077$'
 like "it starts in the work directory" "$log" "^cwd $tmp/work\$"
 like "the socket is private" "$log" '^socket-mode 600$'
 like "its arguments" "$log" "^args $stub lazy-pages --no-default-config -D /proc/self/fd/4 -W \\. --listen-fd 3 \
---status-fd 5 --wire-fd 6 --criu-pid [0-9]+ -v2 -o uffd-relocate.log --no-agent\$"
+--status-fd 5 --wire-fd 6 --criu-pid [0-9]+ -v2 -o uffd-relocate.log --agent\$"
 ok "it ends when criu ends" wait_for grep -qx criu-gone "$STUB_LOG"
 
 run HOST_REAPER=1 -- restore --lazy-pages
@@ -166,17 +166,17 @@ like "a configuration file that is absent is spoken of" "$out" '^log 3 .*absent.
 
 # 4. Settings.
 settings "pager = $tmp/path/uffd-relocate" 'lazy = yes' '' '  # comment' ' verbosity=4 ' \
-	'log = other.log' 'agent = yes' 'thp = always' 'drain = no' 'rate = 100M' 'drain-cpu = 50' \
+	'log = other.log' 'agent = no' 'thp = always' 'drain = no' 'rate = 100M' 'drain-cpu = 50' \
 	'lost-after = 90' 'trace = no' 'record = once' 'hot-budget = 64M'
 run -u UFFD_RELOCATE_PAGER -- restore
 ok "lazy = yes needs no option" started
 like "all settings reach the pager" "$(cat "$STUB_LOG")" "^args $tmp/path/uffd-relocate .* -v4 \
--o other.log --agent --thp always --no-drain --rate 100M --drain-cpu 50 --lost-after 90 --no-trace \
+-o other.log --no-agent --thp always --no-drain --rate 100M --drain-cpu 50 --lost-after 90 --no-trace \
 --record=once --hot-budget 64M\$"
 run UFFD_RELOCATE_LOG=none UFFD_RELOCATE_DRAIN=yes UFFD_RELOCATE_DRAIN_CPU=7 UFFD_RELOCATE_TRACE=yes \
 	UFFD_RELOCATE_RECORD=yes UFFD_RELOCATE_HOT_BUDGET=1s -- restore
 ok "environment: started" started
-like "the environment has the last word" "$(cat "$STUB_LOG")" "^args $stub .* -v4 --agent --thp always \
+like "the environment has the last word" "$(cat "$STUB_LOG")" "^args $stub .* -v4 --no-agent --thp always \
 --rate 100M --drain-cpu 7 --lost-after 90 --record --hot-budget 1s\$"
 run UFFD_RELOCATE_LAZY=auto -- restore
 ok "lazy = auto in the environment overrides yes" quiet
