@@ -157,6 +157,61 @@ gone_by() {
 	until_true "$WAIT" gone "$RPID" || die "the target is still there"
 }
 
+# several: agents in all tasks of a tree share a budget of one block.
+several() {
+	victim_start victim_tree -m 32
+	criu_dump "$VPID"
+	agent_start --thp=always --staging 2M
+	criu_restore
+	ended
+	[ "$(grep -o 'agent [0-9]* is at work' "$D/work/lazy.log" | sort -u | wc -l)" -ge 3 ] ||
+		die "not all tasks had an agent"
+	[ "$(last moved_huge_bytes)" -ge $((32 << 20)) ] || die "too little was moved"
+	want verify
+	ask rewrite
+	want verify
+	target_end
+}
+
+# truncated: the pages file shrinks under the agent's eyes: the target is ended by name.
+truncated() {
+	local status=0
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	hold_at agent-stage@3
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	held
+	truncate -s 64K "$D"/img/pages-1.img
+	release
+	until_true "$WAIT" gone "$RPID" || die "the target lives on"
+	until_true "$WAIT" gone $LPID || die "the pager does not end"
+	wait $LPID || status=$?
+	wait $WAITER || :
+	[ $status = 1 ] || die "the pager ended with $status"
+	grep -q 'killing process .*its pages file changed or shrank' "$D/work/lazy.log" ||
+		die "it was not ended by name"
+}
+
+# cold: what is not in the page cache is read past it.
+cold() {
+	local n
+	victim_start victim_pattern -m 128 -H
+	criu_dump "$VPID"
+	n=$("$B/tests/tools/cached" -d "$D/img/pages-1.img")
+	[ "$n" -le $((16 << 20)) ] || skip "the pages file does not leave the page cache"
+	agent_start
+	criu_restore
+	ended
+	[ "$(last moved_huge_bytes)" -ge $((120 << 20)) ] || die "not moved as huge pages"
+	n=$("$B/tests/tools/cached" "$D/img/pages-1.img")
+	note "$n bytes of the pages file are cached"
+	[ "$n" -le $((64 << 20)) ] || die "the pages file was read into the page cache"
+	want verify
+	target_end
+}
+
 # orphaned: with pager and keeper killed at once the agent still holds the memory: no zeros.
 orphaned() {
 	local agent line
@@ -195,6 +250,9 @@ never() {
 
 run_case "huge pages come back huge" huge -H
 run_case "huge pages with holes" huge -H -x 511
+run_case "cold images are read past the page cache" cold
+run_case "agents in several tasks, with room for one block" several
+run_case "the pages file shrinks" truncated
 run_case "blocks that were touched are collapsed" touched
 for phase in agent-stage agent-move agent-ordered agent-moved; do
 	run_case "pager killed at $phase" killed $phase@3
