@@ -231,8 +231,9 @@ hot_blocks() {
 	[ "$moved" -ge $((2 << 20)) ] && [ "$moved" -le $((4 << 20)) ] || die "that is not the hot blocks"
 	copied=$(sum_of copied_fault_bytes)
 	ask rewrite 0 1000
-	# It also writes to memory that it had not used before, which comes as zeros.
-	[ "$(sum_of copied_fault_bytes)" = "$copied" ] || die "faults on hot pages"
+	# It also writes to memory that it had not used before, which comes as zeros.  A block for which
+	# there was no huge page is not moved.
+	[ $(($(sum_of copied_fault_bytes) - copied)) -le $(((4 << 20) - moved)) ] || die "faults on hot pages"
 	want verify
 	finish_pager replay
 	target_end
@@ -309,13 +310,13 @@ held_agent() {
 	lines=$(grep -nE 'has moved its hot blocks|the plugin said' "$D/work/lazy.log")
 	moved=$(sum_of moved_huge_bytes)
 	note "$moved bytes were moved as huge pages"
-	[ "$moved" -ge $((12 << 20)) ] || die "that is not the hot blocks: $lines"
+	[ "$moved" -ge $((2 << 20)) ] || die "that is not the hot blocks: $lines"
 	# ASK, PLACED: the second answer comes when the blocks are in.
 	[[ $lines == *"the plugin said"*"has moved its hot blocks"*"the plugin said"* ]] ||
 		die "it was not held back: $lines"
 	copied=$(sum_of copied_fault_bytes)
 	ask rewrite 0 4000
-	[ "$(sum_of copied_fault_bytes)" = "$copied" ] || die "faults on hot pages"
+	[ $(($(sum_of copied_fault_bytes) - copied)) -le $(((16 << 20) - moved)) ] || die "faults on hot pages"
 	want verify
 	plugin_pager_end
 	want verify
