@@ -150,6 +150,21 @@ static void care_place(struct pager *p, struct session *s, uint64_t now)
 		care_without(p, s, "all was in place before");
 }
 
+/* Has a worker of the hand that was killed taken the target along?  That is a loss, and named. */
+static bool care_died(struct pager *p, struct session_slot *slot, const struct hand_answer *a)
+{
+	if (a->error != -EOWNERDEAD || !(a->flags & HAND_A_ENDED))
+		return false;
+	log_err("%s (image pid %d)", a->text, slot->vpid);
+	if (!slot->reason[0])
+		snprintf(slot->reason, sizeof(slot->reason), "%.100s", a->text);
+	p->st->failed = 1;
+	/* Who ends the session looks at the reason; it may have done so before. */
+	if (state_slot_is(slot, SESSION_DONE) || state_slot_is(slot, SESSION_GONE))
+		slot->state = SESSION_KILLED;
+	return true;
+}
+
 static void care_placed(struct pager *p, const struct hand_answer *a, int fd)
 {
 	struct session_slot *slot = &p->st->session[a->cookie];
@@ -169,8 +184,7 @@ static void care_placed(struct pager *p, const struct hand_answer *a, int fd)
 		fd = -1;
 	} else if (slot->agent.life == AGENT_PLACING) {
 		slot->agent.life = AGENT_NONE;
-		if (a->error == -EOWNERDEAD && a->flags & HAND_A_ENDED && !slot->reason[0])
-			snprintf(slot->reason, sizeof(slot->reason), "%.100s", a->text);
+		care_died(p, slot, a);
 		if (s)
 			care_without(p, s, a->text);
 	}
@@ -246,7 +260,7 @@ static void care_cured(struct pager *p, const struct hand_answer *a)
 		bool gone = !a->error || a->error == -ESRCH || a->error == -ENOENT;
 
 		slot->agent.life = gone ? AGENT_NONE : AGENT_OVER;
-		if (a->error == -EOWNERDEAD && a->flags & HAND_A_ENDED)
+		if (care_died(p, slot, a))
 			slot->agent.life = AGENT_NONE;
 		if (!a->error)
 			log_info("session %u: process %d cured of its agent within %u us",

@@ -76,6 +76,22 @@ stopped() {
 	target_end
 }
 
+# One that was stopped when it was dumped.
+asleep() {
+	victim_start victim_pattern -m 64 -H
+	maps_of "$VPID" >"$D/maps.before"
+	kill -STOP "$VPID"
+	until_true "$WAIT" test "$(_state "$VPID")" = T
+	criu_dump "$VPID"
+	restore
+	says "$RPID" placed
+	over
+	[ "$(_state "$RPID")" = T ] || die "it is not stopped but $(_state "$RPID")"
+	kill -CONT "$RPID"
+	want verify
+	target_end
+}
+
 settings() {
 	AGENT=no
 	huge
@@ -97,6 +113,22 @@ filtered() {
 	logged 'moved [1-9][0-9]{4}\b' || die "nothing was moved"
 	want verify
 	target_end
+}
+
+# The hand is killed in the middle of placing one: better no target than one with foreign registers.
+handless() {
+	local status=0 step=$1
+	huge
+	export UFFD_RELOCATE_FAULT=$step=kill
+	pager_start --agent
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	until_true "$WAIT" gone "$RPID" || die "the target lives"
+	until_true "$WAIT" gone $LPID || die "the pager does not end"
+	wait $LPID || status=$?
+	grep -aq "the hand was killed at work on process $RPID" "$D/work/lazy.log" ||
+		die "the reason is not named"
+	[ $status = 1 ] || die "the pager's exit status is $status"
 }
 
 # Agents in all tasks of a tree.
@@ -196,7 +228,10 @@ container() {
 run_case "an agent is placed before the task runs" placed
 run_case "in a process with threads" placed -t 4
 run_case "in a task that stays stopped" stopped
+run_case "in a task that was dumped stopped" asleep
 run_case "agent = no" settings
+run_case "the hand is killed while it places one" handless place-6
+run_case "the hand is killed while it takes one out" handless cure-25
 run_case "a seccomp filter: later, and traced" filtered
 run_case "in a tree of processes" tree
 for phase in wire-received wire-received@2 wire-handled wire-handled@2; do
