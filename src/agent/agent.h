@@ -32,6 +32,9 @@ struct agent {
 #endif
 };
 
+/* All in one piece: no table of addresses is needed to get from one to the other. */
+#pragma GCC visibility push(hidden)
+
 /* agent_main - what the clone runs; @args is struct agent_args. Does not return. */
 void agent_main(void *args);
 
@@ -48,5 +51,7 @@ long jail(void);
 
 /* slot_map - (re)map one staging slot in place of what is there. Return: 0 or -errno. */
 long slot_map(uint64_t addr, uint64_t len, bool huge);
+
+#pragma GCC visibility pop
 
 #endif

@@ -4,6 +4,8 @@
  * had been begun, or it is killed with it; it never runs on as something else.  What is left of an
  * agent then can be taken out by the next.
  */
+#include <sys/ptrace.h>
+
 #include "tests/agent/agent.h"
 
 #define PLACE_LAST 12
@@ -36,18 +38,31 @@ static void sums(struct shared *sh, void *arg)
 	}
 }
 
+/* As criu does: the tracer has stopped it before. */
+static void trace(pid_t pid)
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) || ptrace(PTRACE_INTERRUPT, pid, 0, 0) ||
+	    waitpid(pid, &status, __WALL) != pid)
+		_exit(2);
+}
+
 /* A process that does what is to be killed; what it knows stands in shared memory. */
-static void by_another(struct victim *v, bool placing, struct inject_record *rec)
+static void by_another(struct victim *v, bool placing, bool traced, struct inject_record *rec)
 {
 	struct inject_opts opts = opts_default();
 	pid_t pid = fork();
 	int status;
 
 	opts.step = die;
+	opts.traced = traced;
 	if (!pid) {
 		struct inject_error err;
 		int sock;
 
+		if (traced)
+			trace(v->pid);
 		if (placing)
 			_exit(inject_place(v->pid, &opts, rec, &sock, &err) ? 1 : 0);
 		_exit(inject_cure(rec, &opts, &err) ? 1 : 0);
@@ -78,7 +93,7 @@ static void agent_gone(const struct inject_record *rec)
 	}
 }
 
-static void one(unsigned int n, struct inject_record *rec)
+static void one(unsigned int n, bool traced, struct inject_record *rec)
 {
 	struct victim v = victim_start(sums, NULL);
 	struct trace before = trace_take(v.pid);
@@ -92,7 +107,7 @@ static void one(unsigned int n, struct inject_record *rec)
 			bail("nothing to go on with");
 		*rec = v.rec;
 	}
-	by_another(&v, placing, rec);
+	by_another(&v, placing, traced, rec);
 	alive = is_alive(&v);
 	if (!alive) {
 		int status = victim_stop(&v);
@@ -125,8 +140,12 @@ int main(void)
 	if (rec == MAP_FAILED)
 		bail("mmap: %s", strerror(errno));
 	for (unsigned int n = 1; n <= PLACE_LAST; n++)
-		one(n, rec);
+		one(n, false, rec);
+	note("by a tracer that had stopped it before");
+	for (unsigned int n = 1; n <= PLACE_LAST; n++)
+		one(n, true, rec);
+	note("taken out");
 	for (unsigned int n = CURE_FIRST; n <= CURE_LAST; n++)
-		one(n, rec);
+		one(n, false, rec);
 	return tap_done();
 }
