@@ -18,7 +18,8 @@
 # ($WAIT seconds).  When a case fails the logs in $D are shown.  After a case every process in the
 # namespace but the test itself is killed: the case must have seen to the ends it cares about.
 #
-# PAGER_OPTS are more options for our pager ("--agent --thp=always").
+# PAGER_OPTS are more options for our pager ("--agent --thp=always"), PAGER_WRAP is what starts it
+# ("$B/tests/deny/deny ptrace --").
 # PAGER=stock runs everything that can be with `criu lazy-pages` in place of ours.
 
 [ -n "${TOP:-}" ] || TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -232,7 +233,7 @@ pager_start() {
 	local cmd=("$UR" lazy-pages)
 	[ "$PAGER" = ours ] || cmd=(criu lazy-pages)
 	# shellcheck disable=SC2206
-	[ "$PAGER" != ours ] || cmd+=(${PAGER_OPTS:-})
+	[ "$PAGER" != ours ] || cmd=(${PAGER_WRAP:-} "${cmd[@]}" ${PAGER_OPTS:-})
 	mkdir -p "$D/work"
 	rm -f "$D/status" "$D/work/lazy-pages.socket"
 	mkfifo "$D/status"
