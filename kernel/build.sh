@@ -92,8 +92,8 @@ tree_update() {
 	rm -rf "$dir.new"
 }
 
-# What has been built last of this configuration is kept in work-*, so that a changed patch costs
-# seconds.  With -s it is thrown away.
+# What has been built last of this configuration is kept in work-*, whatever its patches were, so
+# that a changed patch, and base after patched, cost a minute.  With -s it is thrown away.
 build() {
 	local out=$1 work=$2 log status=0
 	[ ! -e "$out/bzImage" ] || return 0
@@ -152,7 +152,7 @@ config_hash=$(cat "${config_files[@]}" | sha256sum | cut -c1-8)
 out=$KERNEL_CACHE/$variant-$hash
 if [ ! -e "$out/bzImage" ]; then
 	[ -z "$only" ] || die "no $variant kernel in the cache: run make kernel"
-	cache_locked "build-$variant" build "$out" \
-		"$KERNEL_CACHE/work-$variant-$BASE_VERSION-$config_hash"
+	cache_locked "build-$config_hash" build "$out" \
+		"$KERNEL_CACHE/work-$BASE_VERSION-$config_hash"
 fi
 echo "$out/bzImage"

@@ -2,13 +2,26 @@
 # shellcheck shell=bash
 # vm/cases.sh: restores by criu 3.17.1 that have to go well with and without UFFDIO_MOVE.
 #
-# moved is called before the pager ends, and may look at its status; a test defines what it wants.
+# $AGENT, "--agent" or nothing, is what the pager is told.
 
-moved() { :; }
+AGENT=
+
+right_place() {
+	[[ $(criu --version) == *3.17.1* ]] || skip "criu is $(criu --version | head -n 1), not 3.17.1"
+	[[ $(uname -r) == 6.1.* ]] || die "the kernel is $(uname -r)"
+	criu check >"$D/check.log" 2>&1 || die "criu check fails: $(tail -n 3 "$D/check.log")"
+}
+
+# feature_move: does the pager's own probe find UFFDIO_MOVE here?
+feature_move() {
+	"$UR" check --json | python3 -c '
+import json, sys
+sys.exit(not json.load(sys.stdin)["uffd_features"] & 1 << 16)'
+}
 
 # stopped [OPTION...]: restore the same images with --leave-stopped and compare every byte.
 stopped() {
-	pager_start
+	pager_start $AGENT
 	criu_restore --leave-stopped
 	pager_end
 	memory_equal
@@ -18,7 +31,7 @@ stopped() {
 pattern() {
 	victim_start victim_pattern "$@"
 	criu_dump "$VPID"
-	pager_start
+	pager_start $AGENT
 	criu_restore
 	want touch 100 7
 	want verify
@@ -34,7 +47,7 @@ busy() {
 	victim_start victim_pattern -m 32 -t 4
 	ask run 1
 	criu_dump "$VPID"
-	pager_start
+	pager_start $AGENT
 	criu_restore
 	want stop
 	[ "$(field ops)" -gt 0 ] || die "the threads did nothing: $ANS"
@@ -48,7 +61,7 @@ busy() {
 tree() {
 	victim_start victim_tree "$@"
 	criu_dump "$VPID"
-	pager_start
+	pager_start $AGENT
 	criu_restore
 	want verify
 	[ "$(field tasks)" = 5 ] || die "not all tasks answer: $ANS"
@@ -76,7 +89,7 @@ parents() {
 	[ -L "$V/img/parent" ] || die "there is no parent"
 	[ "$(du -k --apparent-size "$V"/img/pages-1.img | cut -f1)" -lt 16384 ] ||
 		die "everything was dumped again"
-	pager_start
+	pager_start $AGENT
 	criu_restore
 	want verify
 	ask rewrite all
@@ -97,7 +110,6 @@ by_plugin() {
 	[ -n "$pager" ] || die "no pager was started"
 	want touch 100 7
 	want verify
-	moved
 	until_true "$WAIT" gone "$pager" || die "the pager does not end"
 	want verify
 	target_end
@@ -136,7 +148,7 @@ spoiled() {
 	local status=0
 	victim_start victim_pattern -m 4
 	criu_dump "$VPID"
-	pager_start
+	pager_start $AGENT
 	criu_restore --leave-stopped
 	pager_end
 	python3 "$T/tools/poke.py" "$RPID" 0x3123

@@ -8,19 +8,6 @@
 . "$(dirname "$0")/cases.sh"
 in_vm base -t 1200 -m 3072
 
-right_place() {
-	[[ $(criu --version) == *3.17.1* ]] || skip "criu is $(criu --version | head -n 1), not 3.17.1"
-	[[ $(uname -r) == 6.1.* ]] || die "the kernel is $(uname -r)"
-	criu check >"$D/check.log" 2>&1 || die "criu check fails: $(tail -n 3 "$D/check.log")"
-}
-
-# feature_move: does the pager's own probe find UFFDIO_MOVE here?
-feature_move() {
-	"$UR" check --json | python3 -c '
-import json, sys
-sys.exit(not json.load(sys.stdin)["uffd_features"] & 1 << 16)'
-}
-
 no_move() { ! feature_move || die "this kernel is not to have UFFDIO_MOVE"; }
 
 run_case "criu 3.17.1 runs here" right_place

@@ -1,0 +1,218 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# stress.sh [PART]...: what is too long for make check; hours.  RESULTS.md holds the last results.
+#
+#	patches		every patch of the series builds without a warning and boots
+#	matrix		mm and fs/userfaultfd.c in configurations that lack something, on i386 with
+#			page tables in high memory and on arm64, without a warning
+#	selftests	the kernel's own tests of these paths, base and patched in one table
+#	debug		the functional and race rows on the three debug kernels
+#	races		the race rows, ROW_SECONDS (600) each, from SEED
+#	negative	kernels in which a rule is undone: what notices?
+#	deb		Debian packages, and a boot of what is in them
+#
+# Prints a line a result, "ok" or "not ok" first; the outputs are in $O/stress.  Without arguments:
+# all.
+set -uo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+export TOP=${TOP:-$(dirname "$KERNEL_DIR")}
+export O=${O:-$TOP/build}
+RESULTS=$O/stress
+SECONDS_EACH=${ROW_SECONDS:-600}
+MAKE_ARGS=()
+failed=0
+
+# verdict NAME COMMAND...: one line; the output goes to $RESULTS/NAME.log.
+verdict() {
+	local name=$1 start=$EPOCHSECONDS
+	shift
+	if "$@" >"$RESULTS/${name//[ \/]/_}.log" 2>&1; then
+		echo "ok - $name ($((EPOCHSECONDS - start)) s)"
+	else
+		echo "not ok - $name ($((EPOCHSECONDS - start)) s): see $RESULTS/${name//[ \/]/_}.log"
+		failed=1
+	fi
+}
+
+image() { "$KERNEL_DIR/build.sh" "$@" | tail -n 1; }
+
+# ---- every patch by itself ----
+
+boots() {
+	local img
+	img=$(image -w -p "$1" patched) && [ -n "$img" ] || return 1
+	"$KERNEL_DIR/boot.sh" -t 300 -z 64 "$img" sh -c 'uname -r && criu check'
+}
+
+part_patches() {
+	local n=0 patch
+	while read -r patch; do
+		n=$((n + 1))
+		verdict "patch $n $(basename "$patch" .patch | cut -c6-50)" boots $n
+	done < <(series_files)
+}
+
+# ---- other configurations ----
+
+# compiles ARCH CROSS TREE FRAGMENTS SET...: what the series touches.
+compiles() {
+	local arch=$1 cross=$2 tree=$3 fragments=$4 out files=() f
+	shift 4
+	out=$(mktemp -d "$KERNEL_CACHE/.matrix.XXXXXX")
+	MAKE_ARGS=(ARCH="$arch" CROSS_COMPILE="$cross")
+	printf '%s\n' "$@" >"$out/set.config"
+	for f in $fragments; do
+		files+=("$KERNEL_DIR/config/$f.config")
+	done
+	config_make "$tree" "$out/obj" "${files[@]}" "$out/set.config" &&
+		make -s -C "$tree" O="$out/obj" "${MAKE_ARGS[@]}" -j"$(nproc)" prepare &&
+		make -s -C "$tree" O="$out/obj" "${MAKE_ARGS[@]}" -j"$(nproc)" mm/ fs/ 2>"$out/err"
+	local status=$?
+	cat "$out/err"
+	! grep -q 'warning:' "$out/err" || status=1
+	rm -rf "$out"
+	return $status
+}
+
+no() { local s; for s; do echo "CONFIG_$s=n"; done; }
+
+part_matrix() {
+	local tree=$KERNEL_CACHE/.matrix-tree.$$ patches usual="core criu mm"
+	mapfile -t patches < <(series_files)
+	base_find
+	# shellcheck disable=SC2064
+	trap "rm -rf '$tree'" EXIT
+	tree_make "$tree" "${patches[@]}" || die "no tree"
+	x86() {
+		local name=$1
+		shift
+		# shellcheck disable=SC2046
+		verdict "$name" compiles x86 '' "$tree" "$usual" $(no "$@")
+	}
+	x86 THP=n TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE
+	x86 SWAP=n SWAP
+	x86 KSM=n KSM
+	x86 MIGRATION=n TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE COMPACTION MIGRATION NUMA_BALANCING
+	x86 USERFAULTFD=n USERFAULTFD
+	x86 MEMORY_FAILURE=n MEMORY_FAILURE HWPOISON_INJECT
+	x86 MEMCG=n MEMCG MEMCG_KMEM CGROUP_HUGETLB
+	x86 soft-dirty=n MEM_SOFT_DIRTY
+	verdict "i386 HIGHPTE" compiles i386 '' "$tree" i386
+	if command -v aarch64-linux-gnu-gcc >/dev/null; then
+		verdict arm64 compiles arm64 aarch64-linux-gnu- "$tree" arm64
+	else
+		echo "skipped - arm64: aarch64-linux-gnu-gcc is missing (package gcc-aarch64-linux-gnu)"
+	fi
+	rm -rf "$tree"
+	trap - EXIT
+}
+
+# ---- the kernel's own tests ----
+
+OLD_TESTS="userfaultfd mremap_test ksm_tests khugepaged split_huge_page_test migration soft-dirty
+	gup_test madv_populate mlock2-tests"
+
+# One test a line: its arguments.  A program that is not told more runs all that it has.
+old_runs() {
+	cat <<-END
+		userfaultfd anon 20 2
+		userfaultfd shmem 20 2
+		userfaultfd anon:dev 20 2
+		mremap_test
+		ksm_tests -M -p 10
+		ksm_tests -U
+		ksm_tests -Z -p 10 -z 0
+		ksm_tests -N -m 1
+		ksm_tests -N -m 0
+		khugepaged all:anon
+		split_huge_page_test
+		migration
+		soft-dirty
+		madv_populate
+		gup_test -u -m 4
+		gup_test -a -m 4
+		gup_test -b -m 4
+		gup_test -L -m 4
+		mlock2-tests
+	END
+}
+
+old_all() {
+	local dir=$1 line
+	old_runs | while IFS= read -r line; do
+		# shellcheck disable=SC2086
+		(cd "$dir" && timeout 400 ./$line) >/tmp/out 2>&1 </dev/null
+		echo "RESULT $? $line"
+		tail -n 3 /tmp/out
+	done
+}
+
+# old_table: base and patched beside each other; a test that is worse with the series fails.
+old_table() {
+	local tree dir=$RESULTS/old img variant
+	base_find
+	tree=$(base_tree) || return 1
+	mkdir -p "$dir"
+	rm -rf "$dir/linux"
+	tree_make "$dir/linux" || return 1
+	make -s -C "$dir/linux" headers >/dev/null || return 1
+	# shellcheck disable=SC2046,SC2086
+	make -s -C "$dir/linux/tools/testing/selftests/vm" CFLAGS="-O2 -I$dir/linux/usr/include" -k \
+		$(printf "$dir/linux/tools/testing/selftests/vm/%s " $OLD_TESTS) 2>&1 | tail -n 20
+	for variant in base patched; do
+		img=$(image $variant) && [ -n "$img" ] || return 1
+		"$KERNEL_DIR/boot.sh" -l -t 3000 -m 3072 -z 256 -a numa=fake=2 -k "$dir/$variant.klog" \
+			"$img" "$KERNEL_DIR/stress.sh" --old "$dir/linux/tools/testing/selftests/vm" \
+			>"$dir/$variant.out" 2>&1
+	done
+	grep -a ^RESULT "$dir/base.out" | while read -r _ status line; do
+		printf '%-34s base %-4s patched %s\n' "$line" "$status" \
+			"$(grep -aF "$line" "$dir/patched.out" | awk '/^RESULT/ { print $2; exit }')"
+	done | tee "$dir/table"
+	grep -q 'base 0' "$dir/table" && ! awk '/ base 0 / && $NF != "0"' "$dir/table" | grep .
+}
+
+part_selftests() {
+	verdict "old selftests" old_table
+	cat "$RESULTS/old/table"
+}
+
+# ---- rows and races ----
+
+vm_test() { env VARIANT="$1" LONG=1 "${@:3}" "$TOP/tests/run" "$TOP/tests/vm/$2"; }
+
+part_debug() {
+	local variant test
+	for variant in kasan lockdep kcsan; do
+		for test in selftest.t race.t; do
+			verdict "$variant $test" vm_test $variant $test
+		done
+	done
+}
+
+part_races() {
+	local seed=${SEED:-$RANDOM}
+	echo "# seed $seed, $SECONDS_EACH s each row"
+	verdict "races" vm_test patched race.t ROW_SECONDS="$SECONDS_EACH" SEED="$seed"
+}
+
+part_negative() { verdict "negative controls" "$TOP/tests/vm/negative.sh"; }
+
+part_deb() { verdict "Debian packages" "$KERNEL_DIR/deb.sh"; }
+
+if [ "${1:-}" = --old ]; then
+	old_all "$2"
+	exit
+fi
+[ $# != 0 ] || set -- patches matrix selftests debug races negative deb
+mkdir -p "$RESULTS"
+for part; do
+	declare -F "part_$part" >/dev/null || die "there is no part $part"
+done
+for part; do
+	echo "# $part"
+	"part_$part"
+done
+exit $failed
