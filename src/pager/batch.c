@@ -342,13 +342,15 @@ static int batch_move(struct agent *a, uint64_t now, bool quiet)
 	return ret;
 }
 
-static bool batch_came_huge(struct agent *a, const struct slot *sl, uint64_t ns)
+/* *@known: the kernel has said so; else it is a guess, from the time that the move took. */
+static bool batch_came_huge(struct agent *a, const struct slot *sl, uint64_t ns, bool *known)
 {
 	uint64_t bytes;
 	int ret = -ENOTTY;
 
 	if (a->pagemap_fd >= 0)
 		ret = huge_bytes(a->pagemap_fd, sl->b.at.start.v, sl->b.at.end.v, &bytes);
+	*known = !ret;
 	return ret ? ns < BATCH_HUGE_NS : bytes == PLAN_BLOCK;
 }
 
@@ -387,7 +389,7 @@ void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *wh
 		 const struct agent_answer *answer)
 {
 	struct session *s = a->s;
-	bool huge[AGENT_SLOTS_MAX] = { false };
+	bool huge[AGENT_SLOTS_MAX] = { false }, known = false;
 	uint64_t left = answer->done, now = pager_now_us(), share;
 	bool stopped = false;
 
@@ -395,7 +397,7 @@ void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *wh
 	share = left >= PLAN_BLOCK ? answer->value / (left / PLAN_BLOCK) : answer->value;
 	for (unsigned int i = 0; i < a->nslots && left >= PLAN_BLOCK; i++)
 		if (what->slots & 1u << i) {
-			huge[i] = batch_came_huge(a, &a->slot[i], share);
+			huge[i] = batch_came_huge(a, &a->slot[i], share, &known);
 			left -= PLAN_BLOCK;
 		}
 	left = answer->done;
@@ -413,7 +415,8 @@ void batch_moved(struct pager *p, struct agent *a, const struct channel_sent *wh
 				       huge[i] ? &s->n->moved_huge_bytes : &s->n->moved_base_bytes);
 		if (n == PLAN_BLOCK) {
 			a->refused = 0;
-			a->small = huge[i] ? 0 : a->small + 1;
+			/* A guess is no reason to give the agent up; collapsing comes to the block. */
+			a->small = huge[i] || !known ? 0 : a->small + 1;
 			sl->stale = !huge[i];
 			if (huge[i])
 				plan_drop(s, sl->b.at);
