@@ -292,6 +292,8 @@ TEST_F_TIMEOUT(move, row82_swap_thp, 120)
 	pages_fill(src, n, 1);
 	if (smaps_kb(src, "AnonHugePages:") != (long)huge_size / 1024)
 		LACKS(return, "a free huge page");
+	/* What is emptied is not to be filled by khugepaged. */
+	madvise(src, huge_size, MADV_NOHUGEPAGE);
 	madvise(src, huge_size, MADV_PAGEOUT);
 	/* A huge page in the swap cache does not move, but no call may wait for its end. */
 	for (tries = 0; done < huge_size && tries < WAIT_MS; tries++) {

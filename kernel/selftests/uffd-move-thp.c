@@ -31,6 +31,9 @@ FIXTURE_SETUP(thp)
 	if (smaps_kb(self->src, "AnonHugePages:") != HUGE_KB)
 		SKIP(_exit(255), "%s: a free huge page (and THP must not be set to never)",
 		     _metadata->name);
+	/* khugepaged is not to fill what was emptied, or to join what was split. */
+	ASSERT_EQ(0, madvise(self->src, 2 * huge_size, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, madvise(self->dst, 2 * huge_size, MADV_NOHUGEPAGE));
 	ASSERT_EQ(0, uffd_register(self->uffd, self->dst, 2 * huge_size,
 				   UFFDIO_REGISTER_MODE_MISSING, NULL));
 }
@@ -121,7 +124,7 @@ TEST_F(thp, row67_pmd_and_rest)
 {
 	size_t n = self->npages + 7;
 
-	/* One whole one, and a piece of the next. */
+	/* One whole one, and a piece of the next, which is of base pages. */
 	pages_fill(self->src, 2 * self->npages, 1);
 	EXPECT_STREQ("", move_ok(self->uffd, self->dst, self->src, n, 1, 0));
 	EXPECT_EQ(HUGE_KB, smaps_kb(self->dst, "AnonHugePages:"));
@@ -278,7 +281,8 @@ TEST_F(thp, row74_dst_nohuge)
 {
 	long huge;
 
-	ASSERT_EQ(0, madvise(self->dst, 2 * huge_size, MADV_NOHUGEPAGE));
+	/* dst is that in all tests here, src not in this one. */
+	ASSERT_EQ(0, madvise(self->src, 2 * huge_size, MADV_HUGEPAGE));
 	EXPECT_STREQ("", move_ok(self->uffd, self->dst, self->src, self->npages, 1, 0));
 	huge = smaps_kb(self->dst, "AnonHugePages:");
 	EXPECT_TRUE(huge == 0 || huge == HUGE_KB);
@@ -312,10 +316,11 @@ TEST_F_TIMEOUT(thp, row75_deposit, 180)
 				_exit(2);
 		if (smaps_kb(a, "AnonHugePages:") != HUGE_KB || pages_are(a, self->npages, 1)[0])
 			_exit(3);
-		/* The deposited table is used when the page is split. */
-		if (uffd_move(uffd, b, a, page_size, 0, NULL))
+		/* The deposited table has come along: it is used when the page is split. */
+		if (uffd_move(uffd, b, a, huge_size, 0, NULL) ||
+		    uffd_move(uffd, a, b, page_size, 0, NULL))
 			_exit(4);
-		_exit(pages_are(PAGE(a, 1), self->npages - 1, 2)[0] ? 5 : 0);
+		_exit(pages_are(PAGE(b, 1), self->npages - 1, 2)[0] ? 5 : 0);
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
