@@ -117,7 +117,7 @@ awk -F'\t' -v names="${names[*]}" '
 	END {
 		split(names, name, " ")
 		printf "%-44s", "instructions (per_page: per 4 KiB)"
-		for (i = 1; i in name; i++) printf "%10s%8s", name[i], i > 1 ? "ratio" : ""
+		for (i = 1; i in name; i++) printf("%10s%8s", name[i], (i > 1 ? "ratio" : ""))
 		print ""
 		for (c = 1; c <= n; c++) {
 			printf "%-44s", cases[c]
