@@ -26,6 +26,7 @@
 /* A target that somebody traces is not cured now; the session ends without after so long. */
 #define CURE_AGAIN_US 100000
 #define CURE_WAIT_US 2000000
+#define CURE_TRIES_MAX 100	/* with nothing else left to do */
 
 #define MADV_BIT_HUGEPAGE (1ull << 14)
 #define MADV_BIT_NOHUGEPAGE (1ull << 15)
@@ -250,33 +251,42 @@ static bool care_cure(struct pager *p, uint32_t slot, uint64_t now)
 	return true;
 }
 
-static void care_cured(struct pager *p, const struct hand_answer *a)
+/* Somebody traces the process, or it cannot be stopped: later again, but the session does not wait. */
+static void care_later(struct pager *p, struct agent_slot *sl, struct session *s, const char *why)
 {
-	struct session_slot *slot = &p->st->session[a->cookie];
-	struct session *s = care_session(p, a->cookie);
 	uint64_t now = pager_now_us();
 
-	if (slot->agent.life == AGENT_CURING) {
-		bool gone = !a->error || a->error == -ESRCH || a->error == -ENOENT;
+	sl->life = AGENT_OVER;
+	p->cure_us = now + CURE_AGAIN_US;
+	if (s && !s->cure_since_us)
+		s->cure_since_us = now;
+	if (s && !s->cure_waits && now - s->cure_since_us > CURE_WAIT_US) {
+		s->cure_waits = true;
+		log_warn("session %u: process %d keeps its dead agent for now: %s", s->slot,
+			 sl->rec.pid, why);
+	}
+	if (s || p->nsessions || ++p->cure_tries < CURE_TRIES_MAX)
+		return;
+	log_warn("process %d keeps its dead agent, a zombie, until it ends: %s", sl->rec.pid, why);
+	snprintf(sl->why, sizeof(sl->why), "its remains are still there: %.80s", why);
+	sl->life = AGENT_NONE;
+}
 
-		slot->agent.life = gone ? AGENT_NONE : AGENT_OVER;
-		if (care_died(p, slot, a))
-			slot->agent.life = AGENT_NONE;
+static void care_cured(struct pager *p, const struct hand_answer *a)
+{
+	struct agent_slot *sl = &p->st->session[a->cookie].agent;
+	struct session *s = care_session(p, a->cookie);
+	bool gone = !a->error || a->error == -ESRCH || a->error == -ENOENT ||
+		    care_died(p, &p->st->session[a->cookie], a);
+
+	if (sl->life == AGENT_CURING && gone) {
 		if (!a->error)
 			log_info("session %u: process %d cured of its agent within %u us",
-				 (uint32_t)a->cookie, slot->agent.rec.pid, a->us);
-		if (slot->agent.life == AGENT_OVER) {
-			p->cure_us = now + CURE_AGAIN_US;
-			if (s && !s->cure_since_us)
-				s->cure_since_us = now;
-			if (s && !s->cure_waits && now - s->cure_since_us > CURE_WAIT_US) {
-				s->cure_waits = true;
-				log_warn("session %u: process %d keeps its dead agent for now: %s",
-					 s->slot, slot->agent.rec.pid, a->text);
-			}
-		} else {
-			memset(&slot->agent.rec, 0, sizeof(slot->agent.rec));
-		}
+				 (uint32_t)a->cookie, sl->rec.pid, a->us);
+		memset(&sl->rec, 0, sizeof(sl->rec));
+		sl->life = AGENT_NONE;
+	} else if (sl->life == AGENT_CURING) {
+		care_later(p, sl, s, a->text);
 	}
 	if (s) {
 		s->ending = true;

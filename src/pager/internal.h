@@ -69,6 +69,7 @@ struct pager {
 	_Atomic int32_t file[2 * STATE_SOURCES];	/* files.c */
 	atomic_bool files_wanted;
 	uint64_t cure_us;		/* control thread: no cure before */
+	unsigned int cure_tries;	/* likewise: in vain, since the last session ended */
 
 	atomic_bool stop;		/* threads leave at the next quiet moment */
 	atomic_bool lost;		/* some target was not served */

@@ -234,6 +234,28 @@ orphaned() {
 	until_true "$WAIT" gone "$agent" || die "the agent outlives its target"
 }
 
+# debugged: what somebody else traces is not cured, and the pager does not wait for that for ever.
+debugged() {
+	local tracer line
+	victim_start victim_pattern -m 64 -H
+	criu_dump "$VPID"
+	hold_at agent-moved@3
+	agent_start
+	unset UFFD_RELOCATE_FAULT
+	criu_restore
+	held
+	coproc "$B/tests/tools/tracer" "$RPID" 8>&- 9>&-
+	tracer=$COPROC_PID
+	read -r -t "$WAIT" line <&"${COPROC[0]}" || die "the target cannot be traced"
+	release
+	ended
+	grep -q 'keeps its dead agent, a zombie' "$D/work/lazy.log" || die "not said what is left"
+	[ -n "$(children "$RPID")" ] || die "the agent is gone, so this shows nothing"
+	want verify
+	kill -9 "$tracer"
+	target_end
+}
+
 # never: no huge pages are wanted, so nobody comes.
 never() {
 	victim_start victim_pattern -m 32 -H
@@ -264,5 +286,6 @@ run_case "agent stopped before an order to read" frozen agent-stage
 run_case "agent stopped before an order to move" frozen agent-move
 run_case "target killed with an order to move under way" gone_by agent-ordered
 run_case "pager and keeper killed at once: blocked, not zeros" orphaned
+run_case "a debugger is in the way of the cure" debugged
 run_case "no huge pages wanted, no agent" never
 all_done
