@@ -181,7 +181,7 @@ part_selftests() {
 
 # ---- rows and races ----
 
-vm_test() { env VARIANT="$1" LONG=1 "${@:3}" "$TOP/tests/run" "$TOP/tests/vm/$2"; }
+vm_test() { env VM_VARIANT="$1" "${@:3}" "$TOP/tests/run" "$TOP/tests/vm/$2"; }
 
 part_debug() {
 	local variant test
@@ -195,7 +195,7 @@ part_debug() {
 part_races() {
 	local seed=${SEED:-$RANDOM}
 	echo "# seed $seed, $SECONDS_EACH s each row"
-	verdict "races" vm_test patched race.t ROW_SECONDS="$SECONDS_EACH" SEED="$seed"
+	verdict "races" vm_test patched race.t RACE_SECONDS="$SECONDS_EACH" RACE_SEED="$seed"
 }
 
 part_negative() { verdict "negative controls" "$TOP/tests/vm/negative.sh"; }

@@ -6,7 +6,7 @@
 # timeout: 1500
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/cases.sh"
-in_vm base -t 1200 -m 3072
+in_vm "${VM_VARIANT:-base}" -t 1200 -m 3072
 
 no_move() { ! feature_move || die "this kernel is not to have UFFDIO_MOVE"; }
 

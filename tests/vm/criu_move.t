@@ -6,7 +6,7 @@
 # timeout: 1500
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/cases.sh"
-in_vm "${VARIANT:-patched}" -t 1200 -m 3072
+in_vm "${VM_VARIANT:-patched}" -t 1200 -m 3072
 
 with_move() { feature_move || die "this kernel has no UFFDIO_MOVE"; }
 
