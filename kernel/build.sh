@@ -53,19 +53,22 @@ options() {
 	esac
 }
 
-# All that decides what is built, for the hash.
+# Files that patches change.
+touched() {
+	[ $# = 0 ] || sed -nE 's/^(\+\+\+ b|--- a)\/([^\t]*).*/\2/p' "$@" | sort -u
+}
+
+# All that decides what is built, for the hash.  Tests and documentation do not.
 essence() {
 	local f
 	echo "layout 1 $BASE_PACKAGE $BASE_VERSION werror=$werror"
 	printf '%s\n' "${set[@]}"
 	for f in "${config_files[@]}" "${patches[@]}"; do
+		case $f in *.patch)
+			touched "$f" | grep -qvE '^(tools|Documentation)/' || continue ;;
+		esac
 		sha256sum <"$f"
 	done
-}
-
-# Files that patches change.
-touched() {
-	[ $# = 0 ] || sed -nE 's/^(\+\+\+ b|--- a)\/([^\t]*).*/\2/p' "$@" | sort -u
 }
 
 # tree_update DIR PATCH...: DIR is a patched base; make it that with these patches.  Only files whose
