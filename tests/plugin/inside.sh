@@ -51,6 +51,8 @@ over() {
 	[ -z "${pager:-}" ] || kill -9 "$pager" 2>/dev/null
 	kill -9 "$target" 2>/dev/null
 	wait_for gone "$target" || bail "pid $target does not go"
+	# The next restore needs its pid: somebody has to reap it, too.
+	wait_for test ! -e "/proc/$target"
 	[ -z "${pager:-}" ] || wait_for gone "$pager" || bail "pid $pager does not go"
 }
 says() { grep -q "$1" "$STUB_LOG" 2>/dev/null; }
