@@ -10,6 +10,11 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
 
+if [ -z "${E2E_INSIDE:-}" ]; then
+	export TOP O=${O:-$TOP/build}
+	case $O in /*) ;; *) O=$PWD/$O ;; esac
+fi
+
 # vm_image VARIANT: the path of its image, or the test is skipped.  VM_IMAGE=FILE takes that one.
 vm_image() {
 	local missing='' tool
@@ -39,8 +44,6 @@ in_vm() {
 	[ -z "${E2E_INSIDE:-}" ] || return 0
 	local variant=$1 image work self status=0 rows
 	shift
-	export TOP O=${O:-$TOP/build}
-	case $O in /*) ;; *) O=$PWD/$O ;; esac
 	self=$(realpath "$0")
 	image=$(vm_image "$variant") || { echo "$image"; exit 1; }
 	case $image in /*) ;; *) echo "$image"; exit 0 ;; esac
