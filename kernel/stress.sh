@@ -3,8 +3,7 @@
 # stress.sh [PART]...: what is too long for make check; hours.  RESULTS.md holds the last results.
 #
 #	patches		every patch of the series builds without a warning and boots
-#	matrix		mm and fs/userfaultfd.c in configurations that lack something, on i386 with
-#			page tables in high memory and on arm64, without a warning
+#	matrix		configurations that lack something, and other machines: see matrix.sh
 #	selftests	the kernel's own tests of these paths, base and patched in one table
 #	debug		the functional and race rows on the three debug kernels
 #	races		the race rows, ROW_SECONDS (600) each, from SEED
@@ -21,7 +20,6 @@ export TOP=${TOP:-$(dirname "$KERNEL_DIR")}
 export O=${O:-$TOP/build}
 RESULTS=$O/stress
 SECONDS_EACH=${ROW_SECONDS:-600}
-MAKE_ARGS=()
 failed=0
 
 # verdict NAME COMMAND...: one line; the output goes to $RESULTS/NAME.log.
@@ -54,60 +52,7 @@ part_patches() {
 	done < <(series_files)
 }
 
-# ---- other configurations ----
-
-# compiles ARCH CROSS TREE FRAGMENTS SET...: what the series touches.
-compiles() {
-	local arch=$1 cross=$2 tree=$3 fragments=$4 out files=() f
-	shift 4
-	out=$(mktemp -d "$KERNEL_CACHE/.matrix.XXXXXX")
-	MAKE_ARGS=(ARCH="$arch" CROSS_COMPILE="$cross")
-	printf '%s\n' "$@" >"$out/set.config"
-	for f in $fragments; do
-		files+=("$KERNEL_DIR/config/$f.config")
-	done
-	config_make "$tree" "$out/obj" "${files[@]}" "$out/set.config" &&
-		make -s -C "$tree" O="$out/obj" "${MAKE_ARGS[@]}" -j"$(nproc)" prepare &&
-		make -s -C "$tree" O="$out/obj" "${MAKE_ARGS[@]}" -j"$(nproc)" mm/ fs/ 2>"$out/err"
-	local status=$?
-	cat "$out/err"
-	! grep -q 'warning:' "$out/err" || status=1
-	rm -rf "$out"
-	return $status
-}
-
-no() { local s; for s; do echo "CONFIG_$s=n"; done; }
-
-part_matrix() {
-	local tree=$KERNEL_CACHE/.matrix-tree.$$ patches usual="core criu mm"
-	mapfile -t patches < <(series_files)
-	base_find
-	# shellcheck disable=SC2064
-	trap "rm -rf '$tree'" EXIT
-	tree_make "$tree" "${patches[@]}" || die "no tree"
-	x86() {
-		local name=$1
-		shift
-		# shellcheck disable=SC2046
-		verdict "$name" compiles x86 '' "$tree" "$usual" $(no "$@")
-	}
-	x86 THP=n TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE
-	x86 SWAP=n SWAP
-	x86 KSM=n KSM
-	x86 MIGRATION=n TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE COMPACTION MIGRATION NUMA_BALANCING
-	x86 USERFAULTFD=n USERFAULTFD
-	x86 MEMORY_FAILURE=n MEMORY_FAILURE HWPOISON_INJECT
-	x86 MEMCG=n MEMCG MEMCG_KMEM CGROUP_HUGETLB
-	x86 soft-dirty=n MEM_SOFT_DIRTY
-	verdict "i386 HIGHPTE" compiles i386 '' "$tree" i386
-	if command -v aarch64-linux-gnu-gcc >/dev/null; then
-		verdict arm64 compiles arm64 aarch64-linux-gnu- "$tree" arm64
-	else
-		echo "skipped - arm64: aarch64-linux-gnu-gcc is missing (package gcc-aarch64-linux-gnu)"
-	fi
-	rm -rf "$tree"
-	trap - EXIT
-}
+part_matrix() { verdict "matrix" "$KERNEL_DIR/matrix.sh"; cat "$RESULTS/matrix.log"; }
 
 # ---- the kernel's own tests ----
 
