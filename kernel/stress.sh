@@ -96,9 +96,8 @@ old_all() {
 
 # old_table: base and patched beside each other; a test that is worse with the series fails.
 old_table() {
-	local tree dir=$RESULTS/old img variant
+	local dir=$RESULTS/old img variant
 	base_find
-	tree=$(base_tree) || return 1
 	mkdir -p "$dir"
 	rm -rf "$dir/linux"
 	tree_make "$dir/linux" || return 1
