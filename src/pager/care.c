@@ -184,8 +184,10 @@ static void care_placed(struct pager *p, const struct hand_answer *a, int fd)
 		}
 		fd = -1;
 	} else if (slot->agent.life == AGENT_PLACING) {
-		slot->agent.life = AGENT_NONE;
-		care_died(p, slot, a);
+		/* A worker that was killed has left on record what it had placed. */
+		bool left = !care_died(p, slot, a) && slot->agent.rec.pid;
+
+		slot->agent.life = left ? AGENT_OVER : AGENT_NONE;
 		if (s)
 			care_without(p, s, a->text);
 	}
@@ -242,13 +244,26 @@ static bool care_cure(struct pager *p, uint32_t slot, uint64_t now)
 		close(sl->chan_fd);
 		sl->chan_fd = -1;
 	}
+	/* The worker that had placed it for a dead pager has taken it out itself. */
+	if (!sl->rec.pid) {
+		sl->life = AGENT_NONE;
+		pager_kick(p->fault_kick);
+		return false;
+	}
 	sl->life = AGENT_CURING;
 	ret = hand_ask(p->st, &rq, -1);
 	if (!ret)
 		return true;
 	sl->life = AGENT_OVER;
 	p->cure_us = now + CURE_AGAIN_US;
-	return true;
+	if (!hand_lost(p->st))
+		return true;
+	log_warn("session %u: process %d keeps what is left of its agent: nobody here has the right "
+		 "to take it out", slot, sl->rec.pid);
+	memset(&sl->rec, 0, sizeof(sl->rec));
+	sl->life = AGENT_NONE;
+	pager_kick(p->fault_kick);
+	return false;
 }
 
 /* Somebody traces the process, or it cannot be stopped: later again, but the session does not wait. */

@@ -71,7 +71,7 @@ void files_look(struct pager *p)
 		ret = fd < 0 ? -ENOENT : hand_ask(p->st, &rq, fd);
 		if (!ret)
 			p->file[k] = FILES_ASKED;
-		else if (ret == -ENOENT)
+		else if (ret == -ENOENT || hand_lost(p->st))
 			p->file[k] = FILES_NONE;
 		else
 			p->files_wanted = true;

@@ -33,14 +33,21 @@ static bool hand_gone(const struct state *st)
 	return st->hand_fd < 0 || (poll(&pfd, 1, 0) == 1 && pfd.revents);
 }
 
+bool hand_lost(const struct state *st)
+{
+	return st->hand_fd < 0 || (st->hand_pid < 0 && hand_gone(st));
+}
+
 int hand_start(struct state *st)
 {
 	int pair[2];
 
 	if (!hand_gone(st))
 		return 0;
-	if (privs_dropped())
+	if (privs_dropped()) {
+		st->hand_pid = -1;
 		return -EPERM;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
 		log_warn("cannot start a hand: %s; no agents", strerror(errno));
 		return -errno;
@@ -79,6 +86,8 @@ void hand_stop(struct state *st)
 		return;
 	close(st->hand_fd);
 	st->hand_fd = -1;
+	if (pid <= 0)
+		return;
 	/* Not for ever: a worker whose target is frozen ends when it thaws. */
 	for (int ms = 0; ms < HAND_STOP_MS && waitpid(pid, NULL, WNOHANG) == 0; ms += 5)
 		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);

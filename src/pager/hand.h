@@ -17,6 +17,7 @@
 #ifndef PAGER_HAND_H
 #define PAGER_HAND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -65,7 +66,8 @@ struct hand_answer {
 #define HAND_A_ENDED 1u
 
 /*
- * hand_start - keeper: see to it that there is a hand.  Sets st->hand_fd and st->hand_pid.
+ * hand_start - keeper: see to it that there is a hand.  Sets st->hand_fd and st->hand_pid (-1: never
+ * again).
  * Return: 0, or -errno, logged; -EPERM when this process has given up the rights itself.
  */
 int hand_start(struct state *st);
@@ -75,6 +77,9 @@ int hand_start(struct state *st);
  * to its end by the workers.
  */
 void hand_stop(struct state *st);
+
+/* hand_lost - is there no hand, and none to come? */
+bool hand_lost(const struct state *st);
 
 /* hand_open - pager, once, before the first request. Return: 0 or -errno. */
 int hand_open(void);

@@ -20,18 +20,18 @@
 /* A traced agent is looked after at least so often. */
 #define HAND_TEND_MS 200
 
+/* Who is undone here may be in the hands of another worker just now. */
+#define HAND_UNDO_US 30000000
+#define HAND_UNDO_AGAIN_NS 20000000
+
 static const char *hand_step_prefix;
 
-/* Each step of an injection is a point at which a test can kill or hold us. */
-static void hand_step(unsigned int n)
-{
-	char name[32];
-
-	if (!phase_armed)
-		return;
-	snprintf(name, sizeof(name), "%s-%u", hand_step_prefix, n);
-	phase_hit(name);
-}
+/* While an agent is placed: its record as we have it, where it is to stand, for whom. */
+static struct {
+	const struct inject_record *from;
+	struct inject_record *to;
+	int reply;
+} hand_placing;
 
 /* Is there still somebody for whom it is done? */
 static bool hand_is_heard(int reply)
@@ -39,6 +39,22 @@ static bool hand_is_heard(int reply)
 	struct pollfd pfd = { .fd = reply };
 
 	return poll(&pfd, 1, 0) == 0;
+}
+
+/*
+ * An agent is put on record before its target is let go: were we killed after that, nobody would know
+ * of it.  Each step of an injection is also a point at which a test can kill or hold us.
+ */
+static void hand_step(unsigned int n)
+{
+	char name[32];
+
+	if (hand_placing.from && hand_placing.from->pid && hand_is_heard(hand_placing.reply))
+		*hand_placing.to = *hand_placing.from;
+	if (!phase_armed)
+		return;
+	snprintf(name, sizeof(name), "%s-%u", hand_step_prefix, n);
+	phase_hit(name);
 }
 
 static void hand_cure_now(const struct hand_request *rq, struct hand_answer *a)
@@ -60,8 +76,14 @@ static void hand_undo(const struct hand_request *rq, const struct inject_record 
 	struct hand_request cure = { .op = HAND_CURE, .patience_ms = rq->patience_ms,
 				     .record = *rec };
 	struct hand_answer a = { 0 };
+	uint64_t until = pager_now_us() + HAND_UNDO_US;
 
-	hand_cure_now(&cure, &a);
+	for (;;) {
+		hand_cure_now(&cure, &a);
+		if (a.error != -EBUSY || pager_now_us() > until)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = HAND_UNDO_AGAIN_NS }, NULL);
+	}
 	if (a.error && a.error != -ESRCH && a.error != -ENOENT)
 		log_warn("process %d keeps an agent that nobody uses: %s", rec->pid,
 			 *a.text ? a.text : strerror(-a.error));
@@ -135,8 +157,13 @@ static void hand_do_place(struct state *st, const struct hand_request *rq, int r
 	struct hand_answer a = { 0 };
 	int channel = -1;
 
+	hand_placing.from = &a.record;
+	hand_placing.to = out;
+	hand_placing.reply = reply;
 	hand_place_now(rq, &a, &channel);
-	if (!a.error && hand_is_heard(reply))
+	hand_placing.from = NULL;
+	/* Nothing, if it came to nothing. */
+	if (hand_is_heard(reply))
 		*out = a.record;
 	if (!fdpass_send(reply, &a, sizeof(a), &channel, 1)) {
 		close(reply);

@@ -124,7 +124,9 @@ static void keeper_hand(struct state *st, bool begin)
 	st->hand_wanted = 0;
 	/* Without one there are no agents, and all else works. */
 	hand = st->hand_pid;
-	if (again && !hand_start(st) && st->hand_pid != hand)
+	if (!again && died)
+		st->hand_pid = -1;
+	else if (again && !hand_start(st) && st->hand_pid != hand)
 		again--;
 }
 
