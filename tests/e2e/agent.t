@@ -8,15 +8,6 @@ in_roots forky trixie
 # huge_kb PID: memory of the process that huge pages map.
 huge_kb() { awk '/^AnonHugePages:/ { n += $2 } END { print n + 0 }' "/proc/$1/smaps"; }
 
-# maps_of PID: its VMAs; neighbours of one kind count as one, since criu merges some.
-maps_of() {
-	awk '{ split($1, at, "-"); kind = $2 " " $6 }
-		kind ~ /\[v/ { next }
-		at[1] != end || kind != last { if (last) print start, end, last; start = at[1] }
-		{ end = at[2]; last = kind }
-		END { print start, end, last }' "/proc/$1/maps"
-}
-
 # last KEY: from the last status of the pager, see `ended`.
 last() {
 	python3 -c '
@@ -45,9 +36,6 @@ ended() {
 	note "moved $(last moved_huge_bytes) huge, $(last moved_base_bytes) base, copied" \
 		"$(last copied_drain_bytes) drain, $(last copied_fault_bytes) fault"
 }
-
-# children PID: what stands below it.
-children() { cat "/proc/$1/task/"*/children; }
 
 huge() {
 	victim_start victim_pattern -m 128 "$@"

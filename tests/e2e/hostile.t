@@ -29,7 +29,6 @@ for s in json.loads(sys.stdin.readline())["sessions"]:
     print(eval(sys.argv[1]))' "$1"
 }
 
-children() { cat "/proc/$1/task/"*/children; }
 said() { grep -qE "$1" "$D/work/lazy.log"; }
 
 # lie NUMBER LINE: it is noticed, and all else is as without an agent.

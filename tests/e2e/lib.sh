@@ -320,6 +320,20 @@ memory_equal() {
 	sed 's/^/# /' "$D/memcmp.log" | tail -n 1
 }
 
+# ---- agents ----
+
+# children PID: what stands below it; an agent does.
+children() { cat "/proc/$1/task/"*/children; }
+
+# maps_of PID: its VMAs; neighbours of one kind count as one, since criu merges some.
+maps_of() {
+	awk '{ split($1, at, "-"); kind = $2 " " $6 }
+		kind ~ /\[v/ { next }
+		at[1] != end || kind != last { if (last) print start, end, last; start = at[1] }
+		{ end = at[2]; last = kind }
+		END { print start, end, last }' "/proc/$1/maps"
+}
+
 # ---- killing ----
 
 # look: PAGER_PID, KEEPER_PID, INCARNATION and PENDING (of session 0) of our pager; 1 when it
