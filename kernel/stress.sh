@@ -85,16 +85,22 @@ old_runs() {
 }
 
 old_all() {
-	local dir=$1 line
+	local dir=$1 line status bad
+	echo always >/sys/kernel/mm/transparent_hugepage/enabled
+	echo 64 >/proc/sys/vm/nr_hugepages
 	old_runs | while IFS= read -r line; do
 		# shellcheck disable=SC2086
 		(cd "$dir" && timeout 400 ./$line) >/tmp/out 2>&1 </dev/null
-		echo "RESULT $? $line"
+		status=$?
+		bad=$(grep -ac '^not ok' /tmp/out)
+		[ "$bad" = 0 ] || status+="+$bad"
+		echo "RESULT $status $line"
 		tail -n 3 /tmp/out
 	done
 }
 
-# old_table: base and patched beside each other; a test that is worse with the series fails.
+# old_table: exit status and, after "+", rows that are not ok, of base and patched; a test that is not
+# as it was fails.
 old_table() {
 	local dir=$RESULTS/old img variant
 	base_find
@@ -103,10 +109,11 @@ old_table() {
 	tree_make "$dir/linux" || return 1
 	make -s -C "$dir/linux" headers >/dev/null || return 1
 	# shellcheck disable=SC2046,SC2086
-	make -s -C "$dir/linux/tools/testing/selftests/vm" CFLAGS="-O2 -I$dir/linux/usr/include" -k \
+	make -s -C "$dir/linux/tools/testing/selftests/vm" CFLAGS="-O2 -I$dir/linux/usr/include -I$dir/linux" -k \
 		$(printf "$dir/linux/tools/testing/selftests/vm/%s " $OLD_TESTS) 2>&1 | tail -n 20
 	for variant in base patched; do
-		img=$(image $variant) && [ -n "$img" ] || return 1
+		# shellcheck disable=SC2086
+		img=$(image ${OLD_CONFIG--f old} $variant) && [ -n "$img" ] || return 1
 		"$KERNEL_DIR/boot.sh" -l -t 3000 -m 3072 -z 256 -a numa=fake=2 -k "$dir/$variant.klog" \
 			"$img" "$KERNEL_DIR/stress.sh" --old "$dir/linux/tools/testing/selftests/vm" \
 			>"$dir/$variant.out" 2>&1
@@ -115,7 +122,8 @@ old_table() {
 		printf '%-34s base %-4s patched %s\n' "$line" "$status" \
 			"$(grep -aF "$line" "$dir/patched.out" | awk '/^RESULT/ { print $2; exit }')"
 	done | tee "$dir/table"
-	grep -q 'base 0' "$dir/table" && ! awk '/ base 0 / && $NF != "0"' "$dir/table" | grep .
+	grep -q 'base 0' "$dir/table" && ! awk '{ split($0, at, " base ") } split(at[2], n, " ") && n[1] != n[3]' \
+		"$dir/table" | grep .
 }
 
 part_selftests() {
