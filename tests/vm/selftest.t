@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# The functional rows of UFFDIO_MOVE (kernel/selftests) on the patched kernel, or on VM_VARIANT.
-# timeout: 1800
+# The functional rows of UFFDIO_MOVE (kernel/selftests) on the patched kernel, or on VARIANT.
+# timeout: 3600
 . "$(dirname "$0")/lib.sh"
 . "$TOP/kernel/lib.sh"
 
-image=$(vm_image "${VM_VARIANT:-patched}") || { echo "$image"; exit 1; }
+image=$(vm_image "${VARIANT:-patched}") || { echo "$image"; exit 1; }
 case $image in /*) ;; *) echo "$image"; exit 0 ;; esac
 work=$(mktemp -d "${TMPDIR:-/tmp}/uffd-relocate-vm.XXXXXX")
 # shellcheck disable=SC2064

@@ -57,7 +57,7 @@ static const struct row rows[] = {
 	{ 104, "KSM", .flags = W_TWINS, .step = step_ksm },
 	{ 105, "pins", .run = duel_pin },
 	{ 105, "get_user_pages", .flags = W_FAULTS, .step = step_gup },
-	{ 106, "page_idle, DAMON, MADV_COLD, MGLRU", .step = step_idle },
+	{ 106, "reclaim, page_idle, DAMON, MGLRU", .step = step_idle },
 	{ 107, "UFFDIO_WRITEPROTECT", .step = step_wp },
 	{ 108, "clear_refs, smaps, numa_maps", .step = step_proc },
 	{ 109, "soft offline", .flags = W_FAULTS, .step = step_offline },

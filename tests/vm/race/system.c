@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "race.h"
 
@@ -78,21 +79,39 @@ static void damon_start(void)
 	knob_set(DAMON "0/state", "on");
 }
 
+#define CGROUP "/sys/fs/cgroup/"
+
+/* A group of our own: what is asked of it is taken from our lists, the active one as well. */
+static bool reclaim_start(void)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	file_write(CGROUP "cgroup.subtree_control", "+memory");
+	if (mkdir(CGROUP "race", 0700) && errno != EEXIST)
+		return false;
+	return file_write(CGROUP "race/cgroup.procs", pid) &&
+	       !access(CGROUP "race/memory.reclaim", W_OK);
+}
+
 void step_idle(struct world *w, struct rnd *r)
 {
-	static bool once;
+	static bool once, reclaim;
 	size_t len;
 	char *area = shuttle_area(w, r, &len);
 
 	if (!once) {
 		once = true;
-		if (access("/sys/kernel/mm/page_idle/bitmap", W_OK) &&
+		reclaim = reclaim_start();
+		if (!reclaim && access("/sys/kernel/mm/page_idle/bitmap", W_OK) &&
 		    access("/sys/kernel/mm/lru_gen/enabled", W_OK) && !swap_is_on())
 			lacks("CONFIG_IDLE_PAGE_TRACKING, LRU_GEN or swap, and root");
 		damon_start();
 		knob_set("/sys/kernel/mm/lru_gen/enabled", rnd_next(r) % 2 ? "7" : "0");
 	}
 	idle_pages(w, r);
+	if (reclaim)
+		file_write(CGROUP "race/memory.reclaim", "131072");
 	/* Down the lists, where reclaim asks who has referenced them. */
 	madvise(area, len / 4, MADV_COLD);
 	if (rnd_next(r) % 8 == 0)

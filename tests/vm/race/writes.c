@@ -56,7 +56,7 @@ void write_faults(void)
 	int uffd = uffd_new(0);
 	char *src = area_new(N * PAGE, false), *dst = area_new(N * PAGE, false);
 	struct writer w[WRITERS];
-	uint64_t total = 0, count = 0;
+	uint64_t total = 0, count = 0, entries[N];
 	long end = now_ms() + round_now->ms;
 	bool stop = false;
 	int64_t moved;
@@ -80,10 +80,13 @@ void write_faults(void)
 				UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES, &moved);
 		if (ret && ret != -EAGAIN && ret != -EBUSY)
 			wrong("UFFDIO_MOVE: %s", strerror(-ret));
-		for (k = i; moved > 0 && k < i + moved / PAGE; k++)
-			if (page_there(dst + k * PAGE))
-				total += collect(dst + k * PAGE);
-		madvise(dst, N * PAGE, MADV_DONTNEED);
+		if (moved <= 0)
+			continue;
+		pages_there(dst + i * PAGE, moved / PAGE, entries);
+		for (k = 0; k < (size_t)moved / PAGE; k++)
+			if (entries[k] >> 62)
+				total += collect(dst + (i + k) * PAGE);
+		madvise(dst + i * PAGE, moved, MADV_DONTNEED);
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	for (i = 0; i < WRITERS; i++) {
