@@ -11,12 +11,16 @@ in_roots forky trixie
 cli() { timeout "$WAIT" redis-cli "${CLI[@]}" "$@"; }
 redis_answers() { [ "$(timeout 5 redis-cli "${CLI[@]}" ping 2>/dev/null)" = PONG ]; }
 
-redis_start() { # OPTION...
+redis_launch() { # OPTION...
 	cd "$D"
 	setsid redis-server --save '' --appendonly no --enable-debug-command yes --daemonize no \
 		--logfile '' --dir "$D" "$@" </dev/null >/dev/null 2>&1 8>&- 9>&- &
 	VPID=$!
 	until_true "$WAIT" redis_answers || die "redis does not answer"
+}
+
+redis_start() { # OPTION...
+	lucky redis_launch "$@"
 	# 500,000 keys with 1000 bytes each.
 	cli debug populate 500000 key 1000 >/dev/null
 	DIGEST=$(cli debug digest)

@@ -126,13 +126,16 @@ redis_end() {
 	until_true "$WAIT" gone "$RPID" || die "redis does not end"
 	rm -f "$D/redis.sock"
 }
-redis() {
+redis_launch() {
 	cd "$D"
 	setsid redis-server --save '' --appendonly no --enable-debug-command yes --daemonize no --logfile '' \
 		--dir "$D" --port 0 --unixsocket "$D/redis.sock" --activerehashing no --hz 1 \
 		</dev/null >/dev/null 2>&1 8>&- 9>&- &
 	VPID=$!
 	until_true "$WAIT" redis_answers || die "redis does not answer"
+}
+redis() {
+	lucky redis_launch
 	cli debug populate 400000 key 500 >/dev/null
 	DIGEST=$(cli debug digest)
 	[ ${#DIGEST} = 40 ] || die "no digest: $DIGEST"
