@@ -445,6 +445,6 @@ int main(int argc, char **argv)
 		return serve();
 usage:
 	dprintf(STDERR_FILENO, "usage: victim fill DIR PAGES RUN GAP [huge] | victim prewarm MIB |\n"
-				"       victim read FILE REPORT\n");
+			       "       victim read FILE REPORT\n");
 	return 2;
 }
