@@ -209,17 +209,15 @@ hand_at() {
 	finish
 }
 
-# place_step N, cure_step N: the worker that places, or takes out, ends itself there.
-place_step() {
-	begin small "place-$1=kill" --rate 64M
-	until_true "$WAIT" said "phase place-$1: killed" || die "nobody comes to step $1"
-	! look || [ "$PENDING" -eq 0 ] || count
-	finish_or_dead
-}
-# Pages are pending no longer then: not counted.
-cure_step() {
-	begin small "cure-$1=kill"
-	until_true "$WAIT" said "phase cure-$1: killed" || die "nobody comes to step $1"
+# step PHASE: the worker that places, or takes out, is killed there.  It is held until then, so that
+# criu has seen the target run.
+step() {
+	begin_held small "$1@1"
+	until_true 10 look || die "no status"
+	[ "$PENDING" -eq 0 ] || count
+	[ -n "$(hand_pids worker)" ] || die "there is no worker"
+	# shellcheck disable=SC2046
+	kill -9 $(hand_pids worker)
 	finish_or_dead
 }
 
@@ -272,10 +270,10 @@ for phase in agent-stage agent-move agent-ordered agent-moved; do
 done
 run_case "hand killed at agent-ordered" hand_at agent-ordered
 for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
-	run_case "hand killed at step $n of placing" place_step $n
+	run_case "hand killed at step $n of placing" step place-$n
 done
 for n in 21 22 23 24 25 26 27 28; do
-	run_case "hand killed at step $n of taking out" cure_step $n
+	run_case "hand killed at step $n of taking out" step cure-$n
 done
 for phase in place-4 place-8 place-12 cure-25; do
 	for whom in pager keeper hand; do
