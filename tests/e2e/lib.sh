@@ -90,13 +90,19 @@ die() {
 
 # Kill what the case left: in this PID namespace everything but us and our ancestors is its.
 sweep() {
-	local pid self=$BASHPID keep=" 1 $$ $BASHPID $PPID "
+	local pid killed="" self=$BASHPID keep=" 1 $$ $BASHPID $PPID "
 	for pid in /proc/[0-9]*; do
 		pid=${pid#/proc/}
 		case $keep in *" $pid "*) continue ;; esac
-		[ "$pid" != "$self" ] && kill -9 "$pid" 2>/dev/null
+		[ "$pid" != "$self" ] && kill -9 "$pid" 2>/dev/null && killed="$killed $pid"
 	done
 	wait 2>/dev/null
+	# Zombies, too: the next case may restore a task with that pid.
+	for pid in $killed; do
+		until_true 10 test ! -e "/proc/$pid"
+	done
+	# The kernel gives the number back a moment after the entry in /proc has gone.
+	[ -z "$killed" ] || read -r -t 0.05 <> <(:) || :
 }
 
 _logs() {
@@ -151,7 +157,11 @@ until_true() {
 	done
 }
 
-gone() { ! kill -0 "$1" 2>/dev/null || [ "$(_state "$1")" = Z ]; }
+gone() {
+	kill -0 "$1" 2>/dev/null || return 0
+	case $(_state "$1") in Z | X | "") return 0 ;; esac
+	return 1
+}
 _state() { awk '{ sub(/.*\) /, ""); print $1 }' "/proc/$1/stat" 2>/dev/null; }
 
 # ---- the target ----
