@@ -76,11 +76,12 @@ stopped() {
 }
 
 # One that was stopped when it was dumped.
+in_stop() { [ "$(_state "$1")" = T ]; }
 asleep() {
 	victim_start victim_pattern -m 64 -H
 	maps_of "$VPID" >"$D/maps.before"
 	kill -STOP "$VPID"
-	until_true "$WAIT" test "$(_state "$VPID")" = T
+	until_true "$WAIT" in_stop "$VPID" || die "it does not stop"
 	criu_dump "$VPID"
 	restore
 	says "$RPID" placed
