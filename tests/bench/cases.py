@@ -21,6 +21,7 @@ IMAGES = {
 
 TOUCHES = 3000
 TOUCH_EVERY_NS = 150000
+READS = 4 << 20
 
 
 def ms(key):
@@ -55,7 +56,7 @@ class Arm:
     """One of the things that take turns in a round."""
     side: str  # "ours" or "peer"
     image: str
-    job: str = "idle"  # "touch", "storm"
+    job: str = "idle"  # "touch", "storm", "reads"
     how: str = "listen"  # see session.Round
     rss: bool = False
     prewarm: bool = True
@@ -133,6 +134,9 @@ def table(quick):
               Figure("p50", "us", 0.3, "ours", "peer", touch_us("p50"), counts=touch_count),
               Figure("p99", "us", 0.5, "ours", "peer", touch_us("p99"), counts=touch_count),
               Figure("drain", "ms", 1.1, "ours", "peer", ms("drain"))]),
+        Case("after-drain",
+             {"ours": Arm("ours", "huge-1g", "reads"), "peer": Arm("peer", "huge-1g", "reads")},
+             [Figure("time", "ms", 0.8, "ours", "peer", lambda r: r.report["reads"] / 1e6)]),
         Case("limit",
              {"ours": Arm("ours", "huge-1g"), "peer": Arm("peer", "huge-1g", how="read")},
              [Figure("wall", "ms", 1.15, "ours", "peer", ms("drain"),
@@ -202,4 +206,6 @@ def job_text(arm, round_no, npages, pace):
         return f"touch {TOUCHES} {TOUCH_EVERY_NS} {seed} {pace}\n"
     if arm.job == "storm":
         return f"storm {seed}\n"
+    if arm.job == "reads":
+        return f"reads {READS} {seed}\n"
     return "idle\n"

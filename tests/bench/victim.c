@@ -21,8 +21,9 @@
  *	idle					nothing
  *	touch COUNT EVERY_NS SEED spin|sleep	first touches of random pages, one every EVERY_NS
  *	storm SEED				one pass over all pages in random order
+ *	reads COUNT SEED			nothing; random words once all is in, see below
  *
- * After the job it waits for SIGUSR1, compares every byte of the data (and that the gaps read
+ * After the job it waits for SIGUSR1, makes the random reads if that is the job, compares every byte of the data (and that the gaps read
  * zero), writes DIR/report with one "key=value" a line and exits:
  *
  *	resumed_real		when the task ran again, ns of CLOCK_REALTIME, the clock that it
@@ -31,6 +32,7 @@
  *				CLOCK_MONOTONIC
  *	touches slow		touches made, and those of more than SLOW_NS
  *	p50 p99 max sum		of the slow ones, ns
+ *	reads			what the random reads took, ns
  *	huge			bytes of the data that huge pages map, before the comparison
  *	children		CPU time of children that ended: an agent's, ns
  *	bad			words that differ, over the touches and the comparison
@@ -168,7 +170,7 @@ struct job {
 	char name[16], pace[16];
 	uint64_t count, every_ns, seed;
 	uint64_t resumed_real, resumed, begin, end;
-	uint64_t touches, slow, max, sum, bad, huge;
+	uint64_t touches, slow, max, sum, bad, huge, reads;
 };
 
 /* Return: false when there is no job (the dump failed and the task runs on). */
@@ -192,6 +194,8 @@ static bool job_read(struct job *job)
 		strcpy(job->name, "touch");
 	else if (sscanf(text, "storm %lu", &job->seed) == 1)
 		strcpy(job->name, "storm");
+	else if (sscanf(text, "reads %lu %lu", &job->count, &job->seed) == 2)
+		strcpy(job->name, "reads");
 	else
 		strcpy(job->name, "idle");
 	if (job->count > MAX_TOUCHES)
@@ -275,6 +279,24 @@ static uint64_t huge_bytes(void)
 	return sum;
 }
 
+/* Each address depends on the word read before, so that the reads wait for each other. */
+static void job_reads(struct job *job)
+{
+	uint64_t x = job->seed | 1, start = now_ns();
+
+	for (uint64_t i = 0; i < job->count; i++) {
+		uint64_t page, word;
+
+		x = x * 6364136223846793005ul + 1442695040888963407ul;
+		page = (x >> 20) % npages;
+		word = page_addr(page)[(x >> 11) % words];
+		x ^= word & 1;
+	}
+	job->reads = now_ns() - start;
+	/* The chain must not be thought away. */
+	job->seed = x;
+}
+
 static void report(struct job *job)
 {
 	struct rusage children;
@@ -287,10 +309,10 @@ static void report(struct job *job)
 	n = snprintf(
 		text, sizeof(text),
 		"job=%s\nresumed_real=%lu\nresumed=%lu\nbegin=%lu\nend=%lu\ntouches=%lu\nslow=%lu\n"
-		"p50=%lu\np99=%lu\nmax=%lu\nsum=%lu\nbad=%lu\nhuge=%lu\nchildren=%lu\n",
+		"p50=%lu\np99=%lu\nmax=%lu\nsum=%lu\nbad=%lu\nhuge=%lu\nreads=%lu\nchildren=%lu\n",
 		job->name, job->resumed_real, job->resumed, job->begin, job->end, job->touches,
 		job->slow, percentile(slow_ns, job->slow, 50), percentile(slow_ns, job->slow, 99),
-		job->max, job->sum, job->bad, job->huge,
+		job->max, job->sum, job->bad, job->huge, job->reads,
 		(children.ru_utime.tv_sec + children.ru_stime.tv_sec) * 1000000000ul +
 			(children.ru_utime.tv_usec + children.ru_stime.tv_usec) * 1000ul);
 	snprintf(tmp, sizeof(tmp), "%s/report.tmp", dir);
@@ -376,6 +398,8 @@ static int serve(void)
 	while (syscall(SYS_rt_sigtimedwait, &set, NULL, NULL, 8) != SIGUSR1)
 		;
 	job.huge = huge_bytes();
+	if (!strcmp(job.name, "reads"))
+		job_reads(&job);
 	job.bad += compare();
 	report(&job);
 	return job.bad ? 1 : 0;
