@@ -23,8 +23,8 @@
  *	storm SEED				one pass over all pages in random order
  *	reads COUNT SEED			nothing; random words once all is in, see below
  *
- * After the job it waits for SIGUSR1, makes the random reads if that is the job, compares every byte of the data (and that the gaps read
- * zero), writes DIR/report with one "key=value" a line and exits:
+ * After the job it waits for SIGUSR1, makes the random reads if that is the job, compares every byte
+ * of the data (and that the gaps read zero), writes DIR/report with one "key=value" a line and exits:
  *
  *	resumed_real		when the task ran again, ns of CLOCK_REALTIME, the clock that it
  *				shares with others: criu gives it a time namespace of its own
