@@ -7,6 +7,7 @@
 
 #include "pager/channel.h"
 #include "pager/internal.h"
+#include "util/fdpass.h"
 
 void channel_init(struct channel *c, int fd, uint32_t seq)
 {
@@ -19,33 +20,15 @@ int channel_order(struct channel *c, struct agent_order *order, int fd, uint32_t
 {
 	size_t len = offsetof(struct agent_order, range) + order->nranges * sizeof(order->range[0]);
 	struct channel_sent *s = &c->sent[(c->head + c->n) % CHANNEL_ORDERS];
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { "" };
-	struct iovec iov = { order, sizeof(*order) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
+	int ret;
 
 	if (c->n == CHANNEL_ORDERS)
 		return -EBUSY;
 	memset((char *)order + len, 0, sizeof(*order) - len);
 	order->seq = ++c->seq;
-	if (fd >= 0) {
-		msg.msg_control = control.buf;
-		msg.msg_controllen = sizeof(control.buf);
-		struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(h), &fd, sizeof(fd));
-	}
-	do {
-		n = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EPIPE || errno == ECONNRESET ? -ENOTCONN : -errno;
+	ret = fdpass_send(c->fd, order, sizeof(*order), &fd, 1);
+	if (ret)
+		return ret == -EPIPE || ret == -ECONNRESET ? -ENOTCONN : ret;
 	*s = (struct channel_sent){ .op = order->op,
 				    .seq = order->seq,
 				    .since_us = pager_now_us(),
